@@ -1,0 +1,293 @@
+"""What the backends of servers share: arguments, time-outs, keys, errors, forks."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import math
+import os
+import re
+import urllib.parse
+import weakref
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol
+
+from dogpile.cache.exception import (
+    BackendError,
+    BackendUnavailable,
+    ConfigurationError,
+    ValidationError,
+)
+
+#: Seconds that a connection may take to stand, where nothing else is said.
+CONNECT_SECONDS = 2.0
+#: Seconds that a server may keep silent in an answer, where nothing else is said.
+READ_SECONDS = 2.0
+
+# Shown of a key in an error: enough to find it, too little to leak much.
+_PREFIX_LENGTH = 40
+# Begins a key that was hashed; a key of the user's that begins so is hashed too,
+# so that no two keys are ever stored under one name.
+_HASHED = "~"
+_PLAIN_KEY = re.compile(r"[!-}][!-~]*")
+
+
+class Address(NamedTuple):
+    """Where a server listens.
+
+    :param host: its name or number; empty for a socket in the file system.
+    :param port: its port.
+    :param path: the socket's path, or empty.
+    """
+
+    host: str
+    port: int
+    path: str = ""
+
+
+def import_client(module: str, *, backend: str, extra: str) -> ModuleType:
+    """Import a client library.
+
+    :param module: what to import.
+    :param backend: the registered name of the backend that needs it.
+    :param extra: the extra of the distribution that brings it.
+    :raises ConfigurationError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{backend} needs the package {module.partition('.')[0]!r}: "
+            f"pip install 'dogpile.cache[{extra}]'"
+        ) from error
+
+
+def seconds_in(
+    arguments: Mapping[str, Any], name: str, default: float | None
+) -> float | None:
+    """Read an argument that is a number of seconds, or ``None`` for no limit.
+
+    :raises ValidationError: it is neither.
+    """
+    value = arguments.get(name, default)
+    if value is None:
+        return None
+    if hasattr(value, "total_seconds"):
+        value = value.total_seconds()
+    try:
+        seconds = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ValidationError(
+            f"{name}= must be a number of seconds above 0, or None, "
+            f"not a {type(value).__name__} that is none"
+        )
+    return seconds
+
+
+def integer_in(arguments: Mapping[str, Any], name: str, default: int) -> int:
+    """Read an argument that is a number without a fraction.
+
+    :raises ValidationError: it is something else.
+    """
+    value = arguments.get(name, default)
+    try:
+        if isinstance(value, (bool, float)):
+            raise TypeError
+        number = int(value)
+    except (TypeError, ValueError):
+        raise ValidationError(
+            f"{name}= must be a whole number, not a {type(value).__name__} that is none"
+        ) from None
+    if number < 0:
+        raise ValidationError(f"{name}= must not be negative")
+    return number
+
+
+def flag_in(arguments: Mapping[str, Any], name: str, default: bool) -> bool:
+    """Read an argument that is true or false, in Python's or a file's words.
+
+    :raises ValidationError: it is neither.
+    """
+    value = arguments.get(name, default)
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in {"true", "yes", "on", "1"}:
+            return True
+        if word in {"false", "no", "off", "0", ""}:
+            return False
+    elif value is None or isinstance(value, int):
+        return bool(value)
+    raise ValidationError(
+        f"{name}= must be True or False, not a {type(value).__name__} that is neither"
+    )
+
+
+def check_url(url: object, schemes: Iterable[str]) -> str:
+    """Refuse a URL that no client could follow, without showing it.
+
+    :param schemes: those that the client knows. Of all but ``unix`` the path is
+        the number of a database, or empty.
+    :return: the URL.
+    :raises ValidationError: it is no URL, or of another scheme.
+    """
+    known = ", ".join(f"{scheme}://" for scheme in schemes)
+    if not isinstance(url, str):
+        raise ValidationError(
+            f"url= must be a string that begins with one of {known}, "
+            f"not a {type(url).__name__}"
+        )
+    scheme, mark, _ = url.partition("://")
+    if not mark or scheme not in schemes:
+        raise ValidationError(f"url= must begin with one of {known}")
+    try:
+        parts = urllib.parse.urlsplit(url)
+        sound = parts.port != 0
+    except ValueError:
+        sound = False
+    if sound and scheme != "unix":
+        sound = re.fullmatch(r"/*[0-9]*/*", parts.path) is not None
+    if not sound:
+        # The text may hold a password: it is not shown.
+        raise ValidationError(
+            f"url= must look like {scheme}://user:password@host:port/database, the "
+            "port and the database numbers; a user name or password with any of "
+            "/ ? # @ : % in it must be percent-encoded"
+        )
+    return url
+
+
+def parse_address(text: object, default_port: int) -> Address:
+    """Read ``host``, ``host:port``, ``[::1]:port`` or the path of a socket.
+
+    :raises ValidationError: it is none of them.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise ValidationError(
+            "a server must be a string such as '127.0.0.1' or 'host:port', "
+            f"not {'an empty one' if text in ('', None) else type(text).__name__}"
+        )
+    text = text.strip()
+    if text.startswith(("/", "unix:")):
+        return Address("", 0, text.removeprefix("unix:"))
+    match = re.fullmatch(
+        r"(?:\[(?P<six>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\s:@/\[\]]+))(?::(?P<port>\d{1,5}))?",
+        text,
+    )
+    port = int(match["port"] or default_port) if match else 0
+    if match is None or not 0 < port < 65536:
+        if text.count(":") > 1 and re.fullmatch(r"[0-9a-fA-F:.]+", text):
+            return Address(text, default_port)
+        raise ValidationError(
+            "a server must be given as 'host', 'host:port', '[::1]:port' or "
+            "'/path/of/a/socket'"
+        )
+    return Address(match["six"] or match["host"], port)
+
+
+def server_list(value: object) -> list[str]:
+    """Read one server, several with commas between them, or a sequence.
+
+    :return: the servers, as they were written.
+    :raises ValidationError: there is none.
+    """
+    if isinstance(value, str):
+        found = [part.strip() for part in value.split(",")]
+    elif isinstance(value, Iterable):
+        found = [part.strip() if isinstance(part, str) else part for part in value]
+    else:
+        found = []
+    servers = [part for part in found if part]
+    if not servers or not all(isinstance(part, str) for part in servers):
+        raise ValidationError(
+            "url= must name at least one server, as in '127.0.0.1' or "
+            "['10.0.0.1:11211', '10.0.0.2:11211']"
+        )
+    return servers
+
+
+def plain_key(key: object, max_bytes: int) -> str:
+    """Return a key of printable ASCII without blanks, at most so long.
+
+    What is longer, or has other characters, is hashed (never truncated).
+
+    >>> plain_key("user:42", 250)
+    'user:42'
+    >>> plain_key("two words", 250)[:12]
+    '~a03f1d61164'
+    """
+    if isinstance(key, str):
+        if len(key) <= max_bytes and _PLAIN_KEY.fullmatch(key):
+            return key
+        raw = key.encode("utf-8", "surrogatepass")
+    elif isinstance(key, bytes):
+        raw = b"\0bytes:" + key
+    else:
+        raw = f"\0{type(key).__qualname__}:{key!r}".encode("utf-8", "surrogatepass")
+    return _HASHED + hashlib.sha256(raw).hexdigest()
+
+
+def key_prefix(key: object) -> str:
+    """Return what an error may show of a key."""
+    text = key.decode("latin-1") if isinstance(key, bytes) else str(key)
+    if len(text) > _PREFIX_LENGTH:
+        text = text[:_PREFIX_LENGTH] + "…"
+    return ascii(text) if not text.isprintable() else repr(text)
+
+
+def wrapped(
+    backend: str,
+    operation: str,
+    error: Exception,
+    *,
+    gone: tuple[type[Exception], ...] = (),
+    reason: str | None = None,
+) -> BackendError:
+    """Make a client's error one of ours; the caller raises it.
+
+    :param backend: the registered name.
+    :param operation: the method that failed.
+    :param error: what the client raised; one of ours is returned as it is.
+    :param gone: the client's errors that mean that nobody answers; those of
+        the operating system always do.
+    :param reason: what to say, where the kind of the error is too little. A
+        client's own words may hold a value: they are left out.
+    """
+    if isinstance(error, BackendError):
+        return error
+    if reason is None:
+        kind = type(error)
+        reason = f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+        if isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
+    lost = isinstance(error, (OSError, *gone))
+    return (BackendUnavailable if lost else BackendError)(backend, operation, reason)
+
+
+class Forkable(Protocol):
+    """Whoever holds what a forked child must not share with its parent."""
+
+    def start_afresh(self) -> None:
+        """Forget sockets and locks; called in the child, right after the fork."""
+
+
+def watch_forks(owner: Forkable) -> None:
+    """Have ``start_afresh()`` of the owner called in each forked child.
+
+    :param owner: is referred to weakly.
+    """
+    _owners.add(owner)
+
+
+_owners: weakref.WeakSet[Forkable] = weakref.WeakSet()
+
+
+def _start_afresh() -> None:
+    for owner in list(_owners):
+        owner.start_afresh()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)

@@ -1,0 +1,308 @@
+"""From arguments to the clients of a Redis or Valkey: alone, sentinel, cluster.
+
+Nothing here waits for a server: clients connect when they are first used. (Only a
+cluster's client connects when it is made, so it is made when it is first used.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Protocol
+
+from dogpile.cache.api import BackendArguments
+from dogpile.cache.backends.network import Address, check_url, flag_in, integer_in
+from dogpile.cache.backends.redis_settings import (
+    VALKEY,
+    Library,
+    addresses,
+    bounded_retry,
+    check_bytes,
+    check_connections,
+    connection_settings,
+    default_limits,
+    mapping_in,
+    parameters,
+    refusals,
+)
+from dogpile.cache.exception import ConfigurationError, ValidationError
+
+#: What a cluster's nodes and the sentinels get of each time: several of them may
+#: have to be asked before one answers.
+ONE_OF_MANY_SECONDS = 1.0
+
+# Threads bound the connections, and a gate those of an event loop: see PerLoop.
+_MAX_CONNECTIONS = 10_000
+# What the clients keep among the settings of a connection for their own use.
+_PLUMBING = frozenset(
+    ("retry", "himport_registry", "event_dispatcher", "command_packer", "parser_class")
+)
+_PLUMBING_PREFIXES = ("maint", "orig_", "oss_")
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """The clients of one thread world or one event loop.
+
+    :param writer: asks the master.
+    :param reader: asks the master too, or a replica.
+    :param others: what must be closed with them.
+    """
+
+    writer: Any
+    reader: Any
+    others: Sequence[Any] = ()
+
+    def drop_idle(self) -> None:
+        """Close the connections that nobody uses just now."""
+        for client in {self.writer, self.reader}:
+            nodes = client.get_nodes() if hasattr(client, "get_nodes") else [client]
+            for node in nodes:
+                # A cluster's node knows a client of its own.
+                pool = getattr(node, "redis_connection", node).connection_pool
+                pool.disconnect(inuse_connections=False)
+
+    def close(self) -> None:
+        """Give back the connections that are the clients' own."""
+        for client in {self.writer, self.reader, *self.others}:
+            client.close()
+
+    async def aclose(self) -> None:
+        """Give back the connections that are the clients' own."""
+        for client in {self.writer, self.reader, *self.others}:
+            await client.aclose()
+
+
+class Connector(Protocol):
+    """Makes the clients."""
+
+    #: Whether it can make those of an event loop.
+    native_async: bool
+    #: Whether making the clients is what connects them.
+    eager: bool
+    #: Whether keys lie on several nodes.
+    sharded: bool
+
+    def connect(self) -> Clients:
+        """Make the clients that block."""
+
+    def aconnect(self) -> Clients:
+        """Make the clients of the running event loop."""
+
+
+class Alone:
+    """One server, by its host and port, its URL, or a pool of connections.
+
+    :param library: whose client.
+    :param arguments: the backend's.
+    """
+
+    eager = False
+    sharded = False
+
+    def __init__(self, library: Library, arguments: BackendArguments) -> None:
+        self._library = library
+        self._pool = arguments.get("connection_pool")
+        self._given = connection_settings(arguments)
+        self._url = arguments.get("url")
+        if self._url is not None:
+            self._given["url"] = check_url(self._url, library.schemes)
+        else:
+            self._given |= {
+                "host": arguments.get("host", "localhost"),
+                "username": arguments.get("username"),
+                "password": arguments.get("password"),
+                "port": integer_in(arguments, "port", 6379),
+                "db": integer_in(arguments, "db", 0),
+            }
+        self.native_async = self._pool is None or (
+            self._pool.connection_class in set(self._twin_classes())
+        )
+
+    def connect(self) -> Clients:
+        """Make the client that blocks.
+
+        :raises ConfigurationError: it does not take the arguments.
+        """
+        make = getattr(self._library.module(), f"Strict{self._library.alone}")
+        with refusals():
+            if self._pool is not None:
+                client = make(connection_pool=self._pool)
+            elif self._url is not None:
+                client = make.from_url(**self._given)
+            else:
+                client = make(**self._given)
+        # None of a stand-in, as programs hand in to see what is asked for.
+        pool = getattr(client, "connection_pool", None)
+        if pool is not None:
+            if self._pool is None:
+                self._limit(pool)
+                check_connections(pool)
+            else:
+                check_bytes(pool.connection_kwargs)
+        return Clients(client, client)
+
+    def aconnect(self) -> Clients:
+        """Make a client for the same server, with the same settings.
+
+        :raises ConfigurationError: the settings are none for an event loop.
+        """
+        pool = self.connect().writer.connection_pool
+        twin = self._twin_classes().get(pool.connection_class)
+        if twin is None:
+            raise ConfigurationError(
+                "connection_pool= makes connections of a class of its own, which "
+                "event loops cannot use; its asynchronous use goes through threads"
+            )
+        taken = parameters(twin)
+        settings = {
+            name: value
+            for name, value in pool.connection_kwargs.items()
+            if name not in _PLUMBING
+            and not name.startswith(_PLUMBING_PREFIXES)
+            # What is not set need not be known.
+            and (name in taken or value)
+        }
+        settings["retry"] = bounded_retry(self._library, "asyncio")
+        aio = self._library.module("asyncio")
+        with refusals():
+            apool = aio.ConnectionPool(
+                connection_class=twin, max_connections=_MAX_CONNECTIONS, **settings
+            )
+            apool.connection_class(**apool.connection_kwargs)
+            client = getattr(aio, self._library.alone).from_pool(apool)
+        return Clients(client, client)
+
+    def _twin_classes(self) -> dict[type, type]:
+        names = ("Connection", "SSLConnection", "UnixDomainSocketConnection")
+        module = self._library.module("connection")
+        twins = self._library.module("asyncio", "connection")
+        return {getattr(module, name): getattr(twins, name) for name in names}
+
+    def _limit(self, pool: Any) -> None:
+        """Set a limit to all that nobody set one to."""
+        settings = pool.connection_kwargs
+        # A URL's query may set some: but for them, there is nothing yet in its pool.
+        given = set(self._given if self._url is None else settings)
+        limits = default_limits(self._library)
+        if "path" in settings:
+            del limits["socket_connect_timeout"]
+        for name, value in limits.items():
+            if name not in given:
+                settings[name] = value
+                if f"orig_{name}" in settings:
+                    settings[f"orig_{name}"] = value
+        if "max_connections" not in {*given, *self._given}:
+            pool.max_connections = _MAX_CONNECTIONS
+
+
+class Sentinels:
+    """A master and its replicas, whom sentinels know.
+
+    :param library: whose client.
+    :param arguments: the backend's.
+    """
+
+    eager = False
+    sharded = False
+    native_async = True
+
+    def __init__(self, library: Library, arguments: BackendArguments) -> None:
+        self._library = library
+        self._addresses = [
+            (found.host, found.port)
+            for found in addresses(arguments.get("sentinels"), "sentinels", 26379)
+        ]
+        self._service_name = arguments.get("service_name", "mymaster")
+        self._from_replicas = flag_in(arguments, "read_from_replicas", False)
+        account = {name: arguments.get(name) for name in ("username", "password")}
+        self._settings = {
+            **account,
+            "db": integer_in(arguments, "db", 0),
+            **connection_settings(arguments),
+        }
+        self._sentinel_settings = {
+            **account,
+            **mapping_in(arguments, "sentinel_kwargs"),
+        }
+
+    def connect(self) -> Clients:
+        """Make the clients that block."""
+        return self._clients(self._library.module("sentinel"))
+
+    def aconnect(self) -> Clients:
+        """Make the clients of an event loop."""
+        return self._clients(self._library.module("asyncio", "sentinel"), "asyncio")
+
+    def _clients(self, module: ModuleType, *path: str) -> Clients:
+        limits = default_limits(self._library, *path)
+        hurry = default_limits(self._library, *path, seconds=ONE_OF_MANY_SECONDS)
+        with refusals():
+            sentinel = module.Sentinel(
+                self._addresses,
+                sentinel_kwargs={**hurry, **self._sentinel_settings},
+                **{"max_connections": _MAX_CONNECTIONS, **limits, **self._settings},
+            )
+            writer = sentinel.master_for(self._service_name)
+            reader = writer
+            if self._from_replicas:
+                reader = sentinel.slave_for(self._service_name)
+        check_connections(writer.connection_pool)
+        return Clients(writer, reader, tuple(sentinel.sentinels))
+
+
+class Sharded:
+    """A cluster, known by some of its nodes.
+
+    :param library: whose client.
+    :param arguments: the backend's.
+    """
+
+    eager = True
+    sharded = True
+    native_async = True
+
+    def __init__(self, library: Library, arguments: BackendArguments) -> None:
+        self._library = library
+        self._nodes: list[Address] = []
+        self._settings = connection_settings(arguments)
+        for name in ("username", "password"):
+            if arguments.get(name) is not None:
+                self._settings.setdefault(name, arguments[name])
+        if arguments.get("url") is not None:
+            self._settings["url"] = check_url(arguments["url"], library.schemes[:2])
+        elif arguments.get("startup_nodes"):
+            self._nodes = addresses(arguments["startup_nodes"], "startup_nodes", 6379)
+        else:
+            port = integer_in(arguments, "port", 6379)
+            self._nodes = [Address(arguments.get("host", "localhost"), port)]
+        if integer_in(arguments, "db", 0):
+            raise ValidationError("db= must be 0: a cluster has no other databases")
+        check_bytes(self._settings)
+
+    def connect(self) -> Clients:
+        """Make the client that blocks, and connect it."""
+        return self._client(self._library.module("cluster"))
+
+    def aconnect(self) -> Clients:
+        """Make the client of an event loop."""
+        return self._client(self._library.module("asyncio", "cluster"), "asyncio")
+
+    def _client(self, module: ModuleType, *path: str) -> Clients:
+        make = getattr(module, self._library.cluster)
+        limits = default_limits(self._library, *path, seconds=ONE_OF_MANY_SECONDS)
+        settings = {"max_connections": _MAX_CONNECTIONS, **limits, **self._settings}
+        if self._library is VALKEY:
+            settings.setdefault("cluster_error_retry_attempts", 1)
+        # The client that blocks connects here: its errors are not those of arguments.
+        with refusals() if path else contextlib.nullcontext():
+            if "url" in settings:
+                client = make.from_url(**settings)
+            else:
+                nodes = [
+                    module.ClusterNode(node.host, node.port) for node in self._nodes
+                ]
+                client = make(startup_nodes=nodes, **settings)
+        return Clients(client, client)

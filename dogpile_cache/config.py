@@ -1,0 +1,324 @@
+"""From settings to the parts of a region: coercion, and the backend's making."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from dogpile.cache.api import BytesBackend, CacheBackend, missing_methods
+from dogpile.cache.codecs import CODEC_SETTINGS, SECRET_SETTINGS, Chain, build_chain
+from dogpile.cache.exception import ConfigurationError, ValidationError
+from dogpile.cache.policy import POLICY_FIELDS
+from dogpile.cache.proxy import ProxyBackend
+from dogpile.cache.registry import BACKENDS
+
+#: The settings of a region beside its policy and its codec.
+REGION_SETTINGS = frozenset(
+    {"backend", "arguments", "wrap", "replace_existing_backend", "generation_ttl"}
+)
+
+# Policy fields whose text may have a unit, such as "5m".
+_DURATIONS = frozenset(
+    {
+        "expiration_time",
+        "grace",
+        "soft_timeout",
+        "hard_timeout",
+        "lease_time",
+        "retry_after",
+        "max_clock_skew",
+        "generation_ttl",
+    }
+)
+# Settings that are text, even if they look like a number.
+_TEXTS = frozenset(
+    {
+        "backend",
+        "encryption_key",
+        "filename",
+        "host",
+        "password",
+        "service_name",
+        "signing_key",
+        "url",
+        "username",
+        "version",
+        "wrap",
+    }
+)
+_UNITS = {
+    "ms": 0.001,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+    "w": 7 * 86400.0,
+}
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*\Z")
+_WORDS: Mapping[str, Any] = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "none": None,
+}
+
+
+class Parts(NamedTuple):
+    """What a region is made of.
+
+    :param backend: the outermost proxy, or the backend itself.
+    :param actual: the backend inside.
+    :param coder: for a backend of bytes.
+    """
+
+    backend: CacheBackend
+    actual: CacheBackend
+    coder: Chain | None
+
+
+def assemble(
+    backend: Any,
+    arguments: Any,
+    *,
+    wrap: Iterable[Any],
+    codec: Mapping[str, Any],
+    context: str,
+    strict: bool = False,
+) -> Parts:
+    """Make a backend, its proxies and its codec.
+
+    :param backend: the backend's name, or its class.
+    :param arguments: for the backend's constructor.
+    :param wrap: proxies, as classes or instances; the first is the outermost.
+    :param codec: settings of the codec.
+    :param context: what stored values are bound to: the region's name.
+    :param strict: refuse unknown arguments, rather than warn.
+    :raises ConfigurationError: something in there is no use.
+    """
+    kind = backend_class(backend)
+    given = {} if arguments is None else arguments
+    if isinstance(given, Mapping):
+        _check_arguments(kind, given, strict=strict)
+    actual = kind(given)
+    if not isinstance(actual, CacheBackend):
+        raise ConfigurationError(
+            f"backend {backend!r} made a {type(actual).__name__}, which is no "
+            "CacheBackend: derive the class from dogpile.cache.CacheBackend"
+        )
+    outer = actual
+    for proxy in reversed(list(wrap)):
+        outer = wrapped(proxy, outer)
+    return Parts(outer, actual, _coder(actual, codec, context))
+
+
+def backend_class(backend: Any) -> Any:
+    """Return the class of a backend.
+
+    :param backend: its name, or the class.
+    :raises PluginNotFound: no backend has that name.
+    :raises ConfigurationError: it lacks one of the three methods.
+    """
+    kind = BACKENDS.load(backend) if isinstance(backend, str) else backend
+    if isinstance(kind, type):
+        missing = list(missing_methods(kind))
+        if missing:
+            raise ConfigurationError(
+                f"backend {_name(backend)} ({kind.__module__}.{kind.__qualname__}) "
+                f"has no method {' and no method '.join(f'{m}()' for m in missing)}: "
+                "a backend needs get(key), put(key, value) and delete(key)"
+            )
+    elif not callable(kind):
+        raise ConfigurationError(
+            f"backend takes a name or a class, not a {type(kind).__name__}"
+        )
+    return kind
+
+
+def _name(backend: Any) -> str:
+    return repr(backend) if isinstance(backend, str) else backend.__name__
+
+
+def _check_arguments(
+    kind: Any, arguments: Mapping[str, Any], *, strict: bool
+) -> None:
+    known = getattr(kind, "argument_names", frozenset())
+    if not known:
+        return  # a backend of somebody else's, who checks it
+    for name in arguments:
+        if name in known:
+            continue
+        near = get_close_matches(str(name), known, n=1, cutoff=0.7)
+        text = (
+            f"{kind.__name__} knows no argument {name!r}"
+            + (f"; did you mean {near[0]!r}?" if near else "")
+            + f" (known: {', '.join(sorted(known))})"
+        )
+        if near or strict:
+            raise ValidationError(text)
+        # 1.x took any argument, and programs share one set between backends.
+        warnings.warn(text, UserWarning, stacklevel=5)
+
+
+def wrapped(proxy: Any, backend: CacheBackend) -> CacheBackend:
+    """Return a backend inside a proxy.
+
+    :param proxy: a ``ProxyBackend`` class or instance.
+    :raises ValidationError: it is neither.
+    """
+    made = proxy() if isinstance(proxy, type) else proxy
+    if not isinstance(made, ProxyBackend):
+        raise ValidationError(
+            f"wrap takes ProxyBackend classes or instances, not a "
+            f"{type(made).__name__}"
+        )
+    return made.wrap(backend)
+
+
+def _coder(
+    actual: CacheBackend, codec: Mapping[str, Any], context: str
+) -> Chain | None:
+    given = {name: value for name, value in codec.items() if value is not None}
+    own = actual.serializer
+    if own is None and not given:
+        return None
+    if own is None and "serializer" not in given and "deserializer" not in given:
+        raise ConfigurationError(
+            f"{type(actual).__name__} stores objects, not bytes, so that "
+            f"{', '.join(sorted(given))} would have no effect; name a serializer, "
+            "or use dogpile.cache.memory_pickle"
+        )
+    if own is not None and own is not BytesBackend.serializer:
+        given.setdefault("serializer", own)
+        given.setdefault("deserializer", actual.deserializer)
+    return build_chain(given, context=context)
+
+
+def read_settings(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Read the settings of one region.
+
+    :param config: flat keys that bear the prefix, or nested mappings.
+    :param prefix: as in ``"cache.local."``; its last dot may be left out.
+    :return: the settings by name; the arguments as one mapping.
+    :raises ValidationError: a name that nothing understands, or no backend.
+    """
+    prefix = prefix.rstrip(".")
+    start = f"{prefix}." if prefix else ""
+    settings: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
+    nested = _descend(config, prefix)
+    flat = {
+        name[len(start) :]: value
+        for name, value in config.items()
+        if isinstance(name, str) and name.startswith(start)
+    }
+    for name, value in {**nested, **flat}.items():
+        if nested is config and isinstance(value, Mapping) and name != "arguments":
+            continue
+        if name == "arguments" and isinstance(value, Mapping):
+            arguments.update(
+                (each, coerce(each, given)) for each, given in value.items()
+            )
+        elif name.startswith("arguments."):
+            each = name.removeprefix("arguments.")
+            arguments[each] = coerce(each, value)
+        elif name in _KNOWN:
+            settings[name] = coerce(name, value)
+        else:
+            raise ValidationError(_unknown(start, name))
+    if "backend" not in settings:
+        raise ValidationError(
+            f"there is no setting {start}backend; a region needs one"
+        )
+    settings["arguments"] = arguments
+    return settings
+
+
+_KNOWN = REGION_SETTINGS | POLICY_FIELDS | CODEC_SETTINGS
+
+
+def _unknown(start: str, name: str) -> str:
+    near = get_close_matches(name, _KNOWN, n=1)
+    hint = f"; did you mean {start + near[0]!r}?" if near else ""
+    return (
+        f"nothing understands the setting {start + name!r}{hint} "
+        f"(known: {', '.join(sorted(_KNOWN))}, and arguments.…)"
+    )
+
+
+def _descend(config: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
+    """Return the nested mapping that a dotted prefix leads to, if any."""
+    found: Any = config
+    whole = config.get(prefix)
+    if isinstance(whole, Mapping):
+        return whole
+    for step in prefix.split(".") if prefix else ():
+        found = found.get(step) if isinstance(found, Mapping) else None
+    if not prefix:
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def coerce(name: str, value: Any) -> Any:
+    """Return the value that a text stands for, as it comes from a file.
+
+    :param name: the setting's; some are text whatever they look like.
+
+    >>> coerce("expiration_time", "5m"), coerce("max_entries", "100")
+    (300.0, 100)
+    >>> coerce("url", "127.0.0.1, 10.0.0.1"), coerce("filename", "7")
+    (['127.0.0.1', '10.0.0.1'], '7')
+    """
+    if not isinstance(value, str) or name in SECRET_SETTINGS:
+        return value
+    text = value.strip()
+    if name in ("url", "wrap") and "," in text:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if text.lower() == "none":
+        return None
+    if name in _TEXTS:
+        return text
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    if name in _DURATIONS or "time" in name:
+        match = _DURATION.match(text)
+        if match is not None:
+            return float(match[1]) * _UNITS[match[2]]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    if name == "tags":
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return value
+
+
+def load_proxies(names: Any) -> list[Any]:
+    """Return proxies that settings name by their import paths.
+
+    :param names: paths like ``"mypackage.proxies:LoggingProxy"``, or what
+        ``wrap`` takes anyway.
+    """
+    from importlib import import_module
+
+    if names is None:
+        return []
+    proxies = []
+    for each in [names] if isinstance(names, str) else names:
+        if not isinstance(each, str):
+            proxies.append(each)
+            continue
+        module, _, attribute = each.replace(":", ".").rpartition(".")
+        try:
+            proxies.append(getattr(import_module(module), attribute))
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValidationError(
+                f"wrap names {each!r}, which cannot be imported: {error}"
+            ) from error
+    return proxies

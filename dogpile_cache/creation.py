@@ -1,0 +1,184 @@
+"""What a creator may say about the value that it creates."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from types import FunctionType, MethodType
+from typing import Any, NamedTuple
+
+from dogpile.cache.api import NO_VALUE, CachedValue, NoValueType
+from dogpile.cache.flight import Flight
+from dogpile.cache.policy import Policy, seconds
+
+
+class Skipped(NamedTuple):
+    """A value that is returned, and not stored."""
+
+    value: Any
+
+
+class _NotModified:
+    """The stale value is as good as a new one."""
+
+
+NOT_MODIFIED = _NotModified()
+
+
+class Creation:
+    """Handed to a creator that takes one argument: what it may know and say.
+
+    :param stale: the old :class:`CachedValue`, or ``None``.
+    """
+
+    __slots__ = ("_flight", "_marks_of", "lifetime", "marks", "stale", "validator")
+
+    def __init__(
+        self,
+        found: CachedValue | NoValueType,
+        flight: Flight,
+        marks_of: Callable[[tuple[str, ...]], Mapping[str, str]],
+    ) -> None:
+        self.stale: CachedValue | None = None if found is NO_VALUE else found
+        self._flight = flight
+        self._marks_of = marks_of
+        #: Whatever tells the source's state, such as an ETag; it is stored
+        #: with the value, and found here by the next creation.
+        self.validator: Any = None
+        if self.stale is not None:
+            self.validator = self.stale.metadata.get("e")
+        #: What the creator said to ``expires``: ``(seconds,)``, or ``None``.
+        self.lifetime: tuple[float | None] | None = None
+        self.marks: dict[str, str] = {}
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether what is being created will be refused, so that one may stop."""
+        return self._flight.void
+
+    def not_modified(self) -> Any:
+        """Return this from the creator: the stale value is fresh again.
+
+        :raises ValueError: there is no stale value.
+        """
+        if self.stale is None:
+            raise ValueError("not_modified(): there is no stale value to keep")
+        return NOT_MODIFIED
+
+    def skip(self, value: Any) -> Any:
+        """Return this from the creator: hand the value out, do not store it."""
+        return Skipped(value)
+
+    def expires(self, after: Any) -> None:
+        """Choose how long the value is fresh; it goes before every policy.
+
+        :param after: seconds from the creation's start, or a
+            :class:`~datetime.timedelta`; ``None`` for ever.
+        :raises ValidationError: it is neither, or negative.
+        """
+        self.lifetime = (seconds("expires()", after),)
+
+    def tag(self, *names: str) -> None:
+        """Tag the value; call it before reading what the value is made from.
+
+        :param names: an invalidation of one of them makes the value invalid.
+        """
+        self.marks.update(self._marks_of(names))
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what the creator said, as metadata."""
+        said: dict[str, Any] = {}
+        if self.lifetime is not None:
+            said["x"], said["c"] = self.lifetime[0], 1
+        if self.validator is not None:
+            said["e"] = self.validator
+        return said
+
+
+class Call:
+    """One call for a value: what a flow has to know.
+
+    :param key: as it is stored.
+    :param name: the key as the caller gave it.
+    :param explicit: the caller named an ``expiration_time``.
+    :param records: the generation records to be read.
+    :param takes_creation: the creator takes a :class:`Creation`.
+    """
+
+    __slots__ = (
+        "creator",
+        "explicit",
+        "in_place",
+        "key",
+        "name",
+        "policy",
+        "records",
+        "runner",
+        "takes_creation",
+    )
+
+    def __init__(
+        self,
+        key: Any,
+        name: Any,
+        creator: Callable[..., Any],
+        policy: Policy,
+        *,
+        explicit: bool,
+        records: tuple[str, ...],
+        takes_creation: bool,
+        runner: Callable[[Any], object] | None = None,
+        in_place: bool = False,
+    ) -> None:
+        self.key = key
+        self.name = name
+        self.creator = creator
+        self.policy = policy
+        self.explicit = explicit
+        self.records = records
+        self.takes_creation = takes_creation
+        #: The 1.x ``async_creation_runner``, given the mutex to release.
+        self.runner = runner
+        #: Create in the caller's own thread, even within grace.
+        self.in_place = in_place
+
+
+def wants_creation(creator: Callable[..., Any]) -> bool:
+    """Return whether a creator has exactly one required parameter."""
+    if type(creator) is FunctionType:
+        return _required(creator) == 1
+    if type(creator) is MethodType and type(creator.__func__) is FunctionType:
+        return _required(creator.__func__) == 2
+    return _required_by_signature(creator) == 1
+
+
+def _required(function: FunctionType) -> int:
+    code = function.__code__
+    missing = code.co_kwonlyargcount - len(function.__kwdefaults__ or ())
+    if missing > 0:
+        return -1
+    return code.co_argcount - len(function.__defaults__ or ())
+
+
+def _required_by_signature(creator: Callable[..., Any]) -> int:
+    import inspect
+
+    try:
+        parameters = inspect.signature(creator).parameters.values()
+    except (TypeError, ValueError):
+        return 0
+    kinds = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    )
+    return sum(p.kind in kinds and p.default is p.empty for p in parameters)
+
+
+def with_arguments(
+    creator: Callable[..., Any], creator_args: tuple[Any, Any] | None
+) -> Callable[..., Any]:
+    """Return a creator that is called with the arguments given for it (1.x)."""
+    if not creator_args:
+        return creator
+    given, named = creator_args
+    return functools.wraps(creator)(functools.partial(creator, *given, **named))

@@ -1,0 +1,582 @@
+"""Functions that remember: what a decorated function is, and how it is called."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from dogpile.cache import keys
+from dogpile.cache.api import NO_VALUE
+from dogpile.cache.creation import Call
+from dogpile.cache.exception import ConfigurationError, ValidationError
+from dogpile.cache.index import Index, indexed_body
+from dogpile.cache.policy import Policy, check
+from dogpile.cache.ports import is_coroutine_function
+from dogpile.cache.storage import Storage
+
+
+class Region(Protocol):
+    """What a decorated function asks of its region."""
+
+    function_key_generator: Callable[..., Any]
+    function_multi_key_generator: Callable[..., Any]
+    policy: Policy
+    _functions: Any
+
+    @property
+    def storage(self) -> Storage:
+        """What the region reads from and writes to."""
+
+    def _call(self, key: Any, creator: Any, policy: Policy, **how: Any) -> Call: ...
+
+    def _answer(self, call: Call) -> Any: ...
+
+    async def _aanswer(self, call: Call) -> Any: ...
+
+
+class Options(NamedTuple):
+    """How one function is cached.
+
+    :param expiration_time: seconds, a function that returns them, or ``None``.
+    :param settings: fields of ``Policy``.
+    """
+
+    namespace: str | None
+    expiration_time: Any
+    to_str: Callable[[Any], str] | None
+    generator: Callable[..., Any] | None
+    key: Any
+    ignore: Any
+    tags: Any
+    version: Any
+    asdict: bool
+    settings: Mapping[str, Any]
+
+
+def decorated(
+    region: Any, kind: Any, given: Any, options: dict[str, Any]
+) -> Any:
+    """Return a decorated function, or what decorates one.
+
+    :param kind: the class that does it.
+    :param given: a function, where the decorator bears no parentheses, or the
+        namespace.
+    """
+    if isinstance(given, (staticmethod, classmethod)) or callable(given):
+        return _decorate(region, kind, given, read_options(None, options))
+    read = read_options(given, options)
+    return lambda fn: _decorate(region, kind, fn, read)
+
+
+def _decorate(region: Any, kind: Any, fn: Any, options: Options) -> Any:
+    if isinstance(fn, (staticmethod, classmethod)):
+        return type(fn)(_decorate(region, kind, fn.__func__, options))
+    if not callable(fn):
+        raise ValidationError(
+            f"a function is decorated, not a {type(fn).__name__}; a namespace is text"
+        )
+    return kind(region, fn, options).function
+
+
+def read_options(namespace: Any, given: dict[str, Any]) -> Options:
+    """Check the options of a decorator.
+
+    :raises ValidationError: one of them is not known, or no use.
+    """
+    if namespace is not None and not isinstance(namespace, str):
+        raise ValidationError(f"namespace takes text, not {namespace!r}")
+    rest = dict(given)
+    expiration_time = rest.pop("expiration_time", None)
+    if not callable(expiration_time):
+        check("expiration_time", expiration_time)
+    settings = {
+        name: check(name, rest.pop(name)) for name in [*rest] if name not in _OPTIONS
+    }
+    if rest.get("should_cache_fn") is not None:
+        settings["should_cache_fn"] = check(
+            "should_cache_fn", rest["should_cache_fn"]
+        )
+    generator = rest.get("function_key_generator")
+    if generator is None:
+        generator = rest.get("function_multi_key_generator")
+    return Options(
+        namespace=namespace,
+        expiration_time=expiration_time,
+        to_str=rest.get("to_str"),
+        generator=generator,
+        key=rest.get("key"),
+        ignore=rest.get("ignore", ()),
+        tags=rest.get("tags", ()),
+        version=rest.get("version"),
+        asdict=bool(rest.get("asdict")),
+        settings=settings,
+    )
+
+
+_OPTIONS = frozenset(
+    {
+        "should_cache_fn",
+        "to_str",
+        "function_key_generator",
+        "function_multi_key_generator",
+        "key",
+        "ignore",
+        "tags",
+        "version",
+        "asdict",
+    }
+)
+
+
+class CachedFunction:
+    """A function whose values a region keeps by its arguments.
+
+    What the program gets is :attr:`function`: a plain function, generated
+    with the signature of the original, that has this object's public methods
+    as attributes.
+    """
+
+    def __init__(self, region: Any, fn: Callable[..., Any], options: Options) -> None:
+        self.region: Region = region
+        self.original = fn
+        self.options = options
+        self.is_async = is_coroutine_function(fn)
+        self.plan = keys.plan(
+            fn,
+            namespace=options.namespace,
+            ignore=options.ignore,
+            key=options.key,
+            version=options.version,
+            to_str=options.to_str,
+        )
+        self._explicit = options.expiration_time is not None
+        self._tags = _tag_reader(self.plan, options.tags)
+        self._policy_base: Policy | None = None
+        self._policy_made: Policy | None = None
+        self.key = self._make_key()
+        self.index = Index(self)
+        self._space: dict[str, Any] = {}
+        self.function = self._generate()
+        region._functions.add(self)
+        self.rebind()
+
+    # Keys and policies
+
+    def _make_key(self) -> Callable[..., Any]:
+        generator = self.options.generator
+        if generator is None:
+            generator = self.region.function_key_generator
+        own = (self.options.key, self.options.version)
+        is_default = getattr(generator, "__name__", "") == "default_key_generator"
+        if is_default or own != (None, None):
+            keys.note_function(self.plan, self.original)
+            return keys.compile_key(self.plan)
+        self._uses_generator = True
+        return made_by(generator, self.options, self.original)
+
+    _uses_generator = False
+
+    def policy(self, arguments: Callable[[], Mapping[str, Any]]) -> Policy:
+        """Return the policy of a call.
+
+        :param arguments: gives the bound arguments, for tags made from them.
+        """
+        base = self.region.storage.policy
+        made = self._policy_made
+        if made is None or base is not self._policy_base:
+            settings = dict(self.options.settings)
+            expiration_time = self.options.expiration_time
+            if expiration_time is not None and not callable(expiration_time):
+                settings["expiration_time"] = expiration_time
+            made = base.merged(settings)
+            self._policy_base, self._policy_made = base, made
+        changes: dict[str, Any] = {}
+        if callable(self.options.expiration_time):
+            changes["expiration_time"] = self.options.expiration_time()
+        if self._tags is not None:
+            changes["tags"] = (*made.tags, *self._tags(arguments()))
+        return made.merged(changes)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the policy is the same for each call."""
+        return self._tags is None and not callable(self.options.expiration_time)
+
+    def _call(self, key: Any, creator: Callable[[], Any], policy: Policy) -> Call:
+        return self.region._call(
+            key, creator, policy, explicit=self._explicit, takes_creation=False
+        )
+
+    # The call
+
+    def _generate(self) -> Callable[..., Any]:
+        shape = self.plan.shape
+        mark = shape.mark
+        space = self._space
+        space.update(shape.defaults)
+        space[f"{mark}key"] = self.key
+        space[f"{mark}fn"] = self.original
+        space[f"{mark}partial"] = functools.partial
+        space[f"{mark}answer"] = self._aanswer if self.is_async else self._answer
+        self.index.fill(space, mark)
+        function = self._compile(short=False)
+        functools.update_wrapper(function, self.original)
+        for name in _ATTRIBUTES:
+            setattr(function, name, getattr(self, name))
+        # The function keeps this object alive; the region only knows it weakly.
+        function._cached = self  # type: ignore[attr-defined]  # its own
+        return function
+
+    def _compile(self, *, short: bool) -> Callable[..., Any]:
+        shape = self.plan.shape
+        mark = shape.mark
+        start = "async def" if self.is_async else "def"
+        wait = "await " if self.is_async else ""
+        forward = shape.forward
+        general = (
+            f" return {wait}{mark}answer({mark}key({forward}), "
+            f"{mark}partial({mark}fn, {forward}){{parts}})\n"
+        )
+        body = general.format(parts="")
+        if short:
+            body = indexed_body(self.plan, general)
+        name = "dogpile_call"
+        # The parameters' names are a signature's, all the rest is ours.
+        exec(f"{start} {name}({shape.header}):\n{body}", self._space)  # noqa: S102
+        made: Callable[..., Any] = self._space.pop(name)
+        return made
+
+    def rebind(self) -> None:
+        """Fit the call to what the region's backend is now."""
+        self._policy_base = None
+        short = self.index.bind()
+        # The same function for whoever has it already, with another body.
+        self.function.__code__ = self._compile(short=short).__code__
+
+    def forget(self) -> None:
+        """Look up anew what was remembered by its arguments."""
+        self.index.clear()
+
+    def _answer(
+        self, key: Any, creator: functools.partial[Any], parts: Any = None
+    ) -> Any:
+        policy = self.policy(functools.partial(self._bound, creator))
+        call = self._call(key, creator, policy)
+        if parts is None:
+            return self.region._answer(call)
+        payload = self.region._answer(call)
+        self.index.remember(call.key, parts)
+        return payload
+
+    async def _aanswer(
+        self, key: Any, creator: functools.partial[Any], parts: Any = None
+    ) -> Any:
+        policy = self.policy(functools.partial(self._bound, creator))
+        call = self._call(key, creator, policy)
+        payload = await self.region._aanswer(call)
+        if parts is not None:
+            self.index.remember(call.key, parts)
+        return payload
+
+    def _bound(self, creator: functools.partial[Any]) -> Mapping[str, Any]:
+        return self.plan.bound(creator.args, creator.keywords)
+
+    # What the decorated function offers
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the stored value for the arguments, or ``NO_VALUE``."""
+        region: Any = self.region
+        return region.get(self.key(*args, **kwargs))
+
+    def set(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        """Store a value for the arguments, and return it."""
+        region: Any = self.region
+        policy = self.policy(lambda: self.plan.bound(args, kwargs))
+        return region._put(self.key(*args, **kwargs), value, policy)
+
+    put = set
+
+    def refresh(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the original, store its value for the arguments, and return it."""
+        value = self.original(*args, **kwargs)
+        return self._stored(value, args, kwargs)
+
+    async def arefresh(self, *args: Any, **kwargs: Any) -> Any:
+        """Await the original, store its value, and return it."""
+        value = await self.original(*args, **kwargs)
+        region: Any = self.region
+        policy = self.policy(lambda: self.plan.bound(args, kwargs))
+        wanted = policy.should_cache_fn
+        if value is NO_VALUE or (wanted is not None and not wanted(value)):
+            return value
+        return await region._aput(self.key(*args, **kwargs), value, policy)
+
+    def _stored(self, value: Any, args: Any, kwargs: Any) -> Any:
+        policy = self.policy(lambda: self.plan.bound(args, kwargs))
+        wanted = policy.should_cache_fn
+        if value is NO_VALUE or (wanted is not None and not wanted(value)):
+            return value
+        region: Any = self.region
+        return region._put(self.key(*args, **kwargs), value, policy)
+
+    def invalidate(self, *args: Any, **kwargs: Any) -> None:
+        """Remove the stored value for the arguments."""
+        region: Any = self.region
+        region.delete(self.key(*args, **kwargs))
+
+    async def aget(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the stored value; the twin of ``get()``."""
+        region: Any = self.region
+        return await region.aget(self.key(*args, **kwargs))
+
+    async def aset(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        """Store a value; the twin of ``set()``."""
+        region: Any = self.region
+        policy = self.policy(lambda: self.plan.bound(args, kwargs))
+        return await region._aput(self.key(*args, **kwargs), value, policy)
+
+    aput = aset
+
+    async def ainvalidate(self, *args: Any, **kwargs: Any) -> None:
+        """Remove the stored value; the twin of ``invalidate()``."""
+        region: Any = self.region
+        await region.adelete(self.key(*args, **kwargs))
+
+
+_ATTRIBUTES = (
+    "get",
+    "set",
+    "put",
+    "refresh",
+    "invalidate",
+    "aget",
+    "aset",
+    "aput",
+    "arefresh",
+    "ainvalidate",
+    "key",
+    "original",
+    "region",
+)
+
+
+class CachedMultiFunction:
+    """A function of many keys, each of whose arguments has its own value."""
+
+    def __init__(self, region: Any, fn: Callable[..., Any], options: Options) -> None:
+        self.region = region
+        self.original = fn
+        self.options = options
+        generator = options.generator or region.function_multi_key_generator
+        self.keys = made_by(generator, options, fn)
+        self.is_async = is_coroutine_function(fn)
+        for name in ("key", "ignore", "tags", "version"):
+            if getattr(options, name):
+                raise ConfigurationError(
+                    f"cache_multi_on_arguments() takes no {name}="
+                )
+        self.function = self._generate()
+
+    def _generate(self) -> Callable[..., Any]:
+        call: Callable[..., Any]
+        if self.is_async:
+
+            async def call(*args: Any) -> Any:
+                return await self.acall(args)
+
+        else:
+
+            def call(*args: Any) -> Any:
+                return self.call(args)
+
+        made = functools.wraps(self.original)(_like(self.original, call))
+        for name in ("get", "set", "refresh", "invalidate", "original", "region"):
+            setattr(made, name, getattr(self, name))
+        for name in ("put", "key", "aget", "aset", "arefresh", "ainvalidate"):
+            setattr(made, name, getattr(self, name))
+        return made
+
+    def _settings(self) -> dict[str, Any]:
+        expiration_time = self.options.expiration_time
+        if callable(expiration_time):
+            expiration_time = expiration_time()
+        settings = dict(self.options.settings)
+        if expiration_time is not None:
+            settings["expiration_time"] = expiration_time
+        return settings
+
+    def key(self, *args: Any) -> list[Any]:
+        """Return the keys of the arguments, in their order."""
+        return list(self.keys(*args))
+
+    def _creator(self, by_key: Mapping[Any, Any]) -> Callable[..., Any]:
+        if not self.is_async:
+            return lambda *names: self._listed(
+                names, by_key, self.original(*(by_key[name] for name in names))
+            )
+
+        async def create(*names: Any) -> Any:
+            values = await self.original(*(by_key[name] for name in names))
+            return self._listed(names, by_key, values)
+
+        return create
+
+    def _listed(
+        self, names: Sequence[Any], by_key: Mapping[Any, Any], values: Any
+    ) -> Any:
+        if not self.options.asdict:
+            return values
+        return [values.get(by_key[name], NO_VALUE) for name in names]
+
+    def _answer(self, args: Sequence[Any], made: list[Any]) -> Any:
+        if not self.options.asdict:
+            return made
+        pairs = zip(args, made, strict=True)
+        return {arg: value for arg, value in pairs if value is not NO_VALUE}
+
+    def call(self, args: Sequence[Any]) -> Any:
+        """Answer a call of the decorated function."""
+        names = self.key(*args)
+        creator = self._creator(dict(zip(names, args, strict=True)))
+        made = self.region.get_or_create_multi(names, creator, **self._settings())
+        return self._answer(args, made)
+
+    async def acall(self, args: Sequence[Any]) -> Any:
+        """Answer a call of the decorated coroutine function."""
+        names = self.key(*args)
+        creator = self._creator(dict(zip(names, args, strict=True)))
+        made = await self.region.aget_or_create_multi(
+            names, creator, **self._settings()
+        )
+        return self._answer(args, made)
+
+    def get(self, *args: Any) -> Any:
+        """Return the stored values, or ``NO_VALUE``, in the arguments' order."""
+        return self.region.get_multi(self.key(*args))
+
+    async def aget(self, *args: Any) -> Any:
+        """Return the stored values; the twin of ``get()``."""
+        return await self.region.aget_multi(self.key(*args))
+
+    def _mapped(self, values: Mapping[Any, Any]) -> dict[Any, Any]:
+        return dict(zip(self.key(*values), values.values(), strict=True))
+
+    def set(self, values: Mapping[Any, Any]) -> None:
+        """Store a value for each argument.
+
+        :param values: by argument.
+        """
+        self.region.put_multi(self._mapped(values), **self._writing())
+
+    put = set
+
+    async def aset(self, values: Mapping[Any, Any]) -> None:
+        """Store values; the twin of ``set()``."""
+        await self.region.aput_multi(self._mapped(values), **self._writing())
+
+    def _writing(self) -> dict[str, Any]:
+        settings = self._settings()
+        settings.pop("should_cache_fn", None)
+        return settings
+
+    def _made(self, args: Sequence[Any], values: Any) -> dict[Any, Any]:
+        if self.options.asdict:
+            return {arg: values[arg] for arg in args if arg in values}
+        return dict(zip(args, values, strict=True))
+
+    def refresh(self, *args: Any) -> Any:
+        """Call the original for all the arguments, and store its values."""
+        values = self.original(*args)
+        self.set(self._made(args, values))
+        return values
+
+    async def arefresh(self, *args: Any) -> Any:
+        """Await the original for all the arguments, and store its values."""
+        values = await self.original(*args)
+        await self.aset(self._made(args, values))
+        return values
+
+    def invalidate(self, *args: Any) -> None:
+        """Remove the stored values of the arguments."""
+        self.region.delete_multi(self.key(*args))
+
+    async def ainvalidate(self, *args: Any) -> None:
+        """Remove the stored values; the twin of ``invalidate()``."""
+        await self.region.adelete_multi(self.key(*args))
+
+
+def made_by(
+    generator: Callable[..., Any], options: Options, fn: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return what a key generator makes for a function.
+
+    :param generator: takes the function alone, or namespace and function.
+    """
+    if _takes_function_alone(generator):
+        made = generator(fn)
+    elif options.to_str is None:
+        made = generator(options.namespace, fn)
+    else:
+        made = generator(options.namespace, fn, to_str=options.to_str)
+    if not callable(made):
+        raise ValidationError(
+            "a function_key_generator returns a function from arguments to a key, "
+            f"not a {type(made).__name__}"
+        )
+    found: Callable[..., Any] = made
+    return found
+
+
+def _takes_function_alone(generator: Callable[..., Any]) -> bool:
+    import inspect
+
+    try:
+        parameters = inspect.signature(generator).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    kinds = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    )
+    positional = [p for p in parameters if p.kind in kinds]
+    required = [p for p in positional if p.default is p.empty]
+    return len(required) == 1 and positional[0].name != "namespace"
+
+
+def _tag_reader(
+    plan: keys.KeyPlan, tags: Any
+) -> Callable[[Mapping[str, Any]], tuple[str, ...]] | None:
+    """Return what reads the tags of a call off its bound arguments."""
+    if not tags:
+        return None
+    specs = [tags] if isinstance(tags, str) or callable(tags) else list(tags)
+    readers = [plan.reader(spec) for spec in specs]
+
+    def read(bound: Mapping[str, Any]) -> tuple[str, ...]:
+        names: list[str] = []
+        for reader in readers:
+            found = reader(bound)
+            names.extend([found] if isinstance(found, str) else found)
+        return tuple(names)
+
+    return read
+
+
+def _like(fn: Callable[..., Any], call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function with the parameters of ``fn`` that calls ``call``."""
+    shape = keys.plan(fn).shape
+    if shape.named or shape.double:
+        taken = (*shape.positional, f"*{shape.star}") if shape.star else shape.positional
+    else:
+        taken = tuple(part for part in shape.forward.split(", ") if part)
+    start = "async def" if is_coroutine_function(call) else "def"
+    wait = "await " if is_coroutine_function(call) else ""
+    space: dict[str, Any] = {**shape.defaults, f"{shape.mark}call": call}
+    given = ", ".join(taken)
+    source = (
+        f"{start} made({shape.header}):\n return {wait}{shape.mark}call({given})\n"
+    )
+    exec(source, space)  # noqa: S102 - a signature's names, and ours
+    made: Callable[..., Any] = space["made"]
+    return made

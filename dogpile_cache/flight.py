@@ -1,0 +1,275 @@
+"""One creator per key in this process: a table of flights, for threads and loops.
+
+A flight is the creation of one value. Who boards first leads it; the others
+wait for it. No lock and no future is made for a flight that nobody waits for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar, Token
+from threading import Lock
+from typing import Any
+
+from dogpile.cache.api import KeyType
+from dogpile.cache.clock import Clock
+from dogpile.cache.exception import CreationCycleError
+
+
+class Flight:
+    """One creation, and who waits for it.
+
+    :param key: the stored key.
+    :param parent: the creation that this one is a part of.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "done",
+        "error",
+        "key",
+        "loop",
+        "needs",
+        "parent",
+        "value",
+        "void",
+        "waiters",
+    )
+
+    def __init__(self, key: KeyType, parent: Flight | None) -> None:
+        self.key = key
+        self.parent = parent
+        self.done = False
+        #: Refuse to store what this flight creates: the key was written to.
+        self.void = False
+        self.value: Any = ABANDONED
+        self.error: BaseException | None = None
+        self.waiters: list[Callable[[], None]] = []
+        #: The flights that this one cannot end without.
+        self.needs: list[Flight] = []
+        #: The event loop whose task leads it; a thread leads if ``None``.
+        self.loop: object = None
+
+    def add_waiter(self, wake: Callable[[], None]) -> bool:
+        """Ask to be told of the end; ``wake`` must not block.
+
+        :return: False if the flight has ended already.
+        """
+        # The leader sets done first and reads the list after it, a waiter
+        # writes the list first and reads done after it: one sees the other.
+        self.waiters.append(wake)
+        return not self.done
+
+    def wait(self, clock: Clock, seconds: float | None) -> bool:
+        """Block this thread until the flight has ended.
+
+        :param seconds: to wait at most.
+        :return: whether it has ended.
+        """
+        gate = Lock()
+        gate.acquire()
+        if self.add_waiter(gate.release):
+            clock.acquire(gate, seconds)
+        return self.done
+
+    def ancestors(self) -> Iterator[Flight]:
+        """Return this flight and those that it is a part of."""
+        flight: Flight | None = self
+        while flight is not None:
+            yield flight
+            flight = flight.parent
+
+
+class _Abandoned:
+    """The value of a flight whose leader left without one."""
+
+    def __repr__(self) -> str:
+        return "ABANDONED"
+
+
+ABANDONED: Any = _Abandoned()
+
+#: The innermost creation that this thread or task leads.
+_led: ContextVar[Flight | None] = ContextVar("dogpile_led", default=None)
+# Held only by creators that wait for other creations.
+_graph = Lock()
+
+
+def led() -> Flight | None:
+    """Return the innermost creation that this thread or task leads."""
+    return _led.get()
+
+
+def lead(flight: Flight | None) -> Token[Flight | None]:
+    """Note that this thread or task leads the flight; ``None``: no flight."""
+    return _led.set(flight)
+
+
+def unlead(token: Token[Flight | None]) -> None:
+    """Note that it leads the flight no longer."""
+    _led.reset(token)
+
+
+class Waiting:
+    """While a creator waits for another flight: an edge in the graph.
+
+    :raises CreationCycleError: the other flight cannot end before this does.
+    """
+
+    __slots__ = ("_flight", "_leader")
+
+    def __init__(self, flight: Flight) -> None:
+        self._flight = flight
+        self._leader = _led.get()
+
+    def __enter__(self) -> None:
+        leader = self._leader
+        if leader is None:
+            return
+        with _graph:
+            chain = _path(self._flight, set(leader.ancestors()), set())
+            if chain is not None:
+                mine = [flight.key for flight in leader.ancestors()][::-1]
+                start = mine.index(chain[-1])
+                raise CreationCycleError((*mine[start:], *chain))
+            leader.needs.append(self._flight)
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._leader is not None:
+            with _graph:
+                self._leader.needs.remove(self._flight)
+
+
+def _path(
+    flight: Flight, goals: set[Flight], seen: set[Flight]
+) -> list[KeyType] | None:
+    if flight.done or flight in seen:
+        return None
+    if flight in goals:
+        return [flight.key]
+    seen.add(flight)
+    for needed in list(flight.needs):
+        found = _path(needed, goals, seen)
+        if found is not None:
+            return [flight.key, *found]
+    return None
+
+
+class FlightTable:
+    """The flights of one backend in this process."""
+
+    def __init__(self) -> None:
+        self._flights: dict[KeyType, Flight] = {}
+        self._lock = Lock()
+        _tables.add(self)
+
+    def board(self, key: KeyType) -> tuple[Flight, bool]:
+        """Board the flight of a key.
+
+        :return: the flight, and whether the caller leads it.
+        """
+        flight = Flight(key, _led.get())
+        found = self._flights.setdefault(key, flight)
+        if found is not flight:
+            return found, False
+        if flight.parent is not None:
+            flight.parent.needs.append(flight)
+        return flight, True
+
+    def take_over(self, late: Flight) -> Flight | None:
+        """Replace a flight that takes too long; what it creates is refused.
+
+        :return: the caller's own flight, or ``None`` if somebody else was
+            faster, or the flight has ended.
+        """
+        with self._lock:
+            if late.done or self._flights.get(late.key) is not late:
+                return None
+            late.void = True
+            flight = Flight(late.key, _led.get())
+            self._flights[late.key] = flight
+        if flight.parent is not None:
+            flight.parent.needs.append(flight)
+        return flight
+
+    def land(
+        self, flight: Flight, value: Any, error: BaseException | None = None
+    ) -> None:
+        """End a flight, and wake who waits for it.
+
+        :param value: for the waiters; :data:`ABANDONED` has them board again.
+        :param error: what the creator raised, for the waiters.
+        """
+        flight.value = value
+        flight.error = error
+        with self._lock:
+            if self._flights.get(flight.key) is flight:
+                del self._flights[flight.key]
+        flight.done = True
+        if flight.parent is not None:
+            flight.parent.needs.remove(flight)
+        for wake in flight.waiters:
+            wake()
+
+    def void(self, key: KeyType) -> None:
+        """Have what is being created for a key not be stored."""
+        flight = self._flights.get(key)
+        if flight is not None:
+            flight.void = True
+
+    def void_all(self) -> None:
+        """Have nothing that is being created be stored."""
+        for flight in list(self._flights.values()):
+            flight.void = True
+
+    def is_flying(self, key: KeyType) -> bool:
+        """Return whether the value of a key is being created."""
+        return key in self._flights
+
+    def forget(self) -> None:
+        """Start anew in the child of a fork: its flights have no leaders."""
+        for flight in list(self._flights.values()):
+            flight.void = flight.done = True
+        self._flights = {}
+        self._lock = Lock()
+
+
+_tables: weakref.WeakSet[FlightTable] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    global _graph
+    _graph = Lock()
+    for table in list(_tables):
+        table.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def running_loop() -> object:
+    """Return the event loop that runs in this thread, or ``None``."""
+    # Whoever runs a loop has imported asyncio; nobody else should have to.
+    events = sys.modules.get("asyncio.events")
+    return None if events is None else events._get_running_loop()  # noqa: SLF001
+
+
+def copy_of(error: BaseException) -> BaseException:
+    """Return a waiter's own copy of the creator's error.
+
+    A traceback grows with each frame that an error passes, so that threads
+    must not raise one object together.
+    """
+    kind = type(error)
+    try:
+        copy = kind.__new__(kind, *error.args)
+        copy.__dict__.update(error.__dict__)
+        copy.args = error.args
+    except Exception:  # noqa: BLE001 - a class may refuse in any way
+        return error
+    copy.__cause__ = error
+    return copy

@@ -1,0 +1,191 @@
+"""From the arguments of a decorated function straight to the entry.
+
+An index knows, of entries in this process, the arguments that they are for.
+``1``, ``True`` and ``1.0`` are one key to a dictionary; so exact integers and
+strings stand in one dictionary, and all else beside its types in another.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from dogpile.cache.keys import KeyPlan
+from dogpile.cache.policy import fresh_until, lifetime_of
+from dogpile.cache.storage import Storage
+
+# Beyond that, the arguments are faster told by their key.
+_MOST_PARAMETERS = 6
+# Types whose equal values have equal keys.
+_SAFE = frozenset({bool, type(None), bytes, float})
+
+
+class Function(Protocol):
+    """What an index asks of the function that it is for."""
+
+    region: Any
+    plan: KeyPlan
+    _uses_generator: bool
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the policy is the same for each call."""
+
+    def policy(self, arguments: Any) -> Any:
+        """Return the policy of a call."""
+
+
+class Index:
+    """The entries of one function by its arguments.
+
+    :param function: the one that it is for.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self._function: Function = function
+        self._plain: dict[Any, Any] = {}
+        self._typed: dict[Any, Any] = {}
+        self._storage: Storage | None = None
+        self._most = 1024
+        self._clock: Any = None
+        self._space: dict[str, Any] = {}
+        self._mark = ""
+        self._explicit = False
+
+    def fill(self, space: dict[str, Any], mark: str) -> None:
+        """Give the generated call the names that it uses."""
+        self._space, self._mark = space, mark
+        names = {
+            "type": type,
+            "int": int,
+            "str": str,
+            "plain": self._plain,
+            "typed": self._typed,
+            "clock": None,
+            "KeyError": KeyError,
+            "TypeError": TypeError,
+        }
+        space.update({f"{mark}{name}": value for name, value in names.items()})
+
+    def bind(self) -> bool:
+        """Fit the index to the region's backend.
+
+        :return: whether there is anything to be remembered.
+        """
+        self.clear()
+        function = self._function
+        self._storage = None
+        region = function.region
+        if region._fast is None or not _is_indexable(function):
+            return False
+        self._storage = region.storage
+        self._explicit = function._explicit  # type: ignore[attr-defined]
+        self._space[f"{self._mark}clock"] = self._storage.clock.source
+        return True
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._plain.clear()
+        self._typed.clear()
+
+    def remember(self, key: Any, parts: tuple[Any, ...]) -> None:
+        """Remember the entry of a key by the arguments that it is for.
+
+        :param key: as it is stored.
+        :param parts: the arguments, a method's receiver as its class.
+        """
+        storage = self._storage
+        if storage is None:
+            return
+        entry = storage.entries.get(key)  # type: ignore[union-attr]  # bound by it
+        backend: Any = storage.actual
+        if entry is None or entry.epoch is not backend.epoch:
+            return
+        if not self._has_own_lifetime(storage, entry):
+            return
+        types = tuple(map(type, parts))
+        if all(kind is int or kind is str or kind is type for kind in types):
+            self._plain[parts[0] if len(parts) == 1 else parts] = entry
+        elif all(map(_is_safe, parts, types)):
+            self._typed[(*parts, *types)] = entry
+        else:
+            return
+        if entry.epoch is not backend.epoch:
+            self.clear()  # invalidated in between
+        if len(self._plain) + len(self._typed) > self._most:
+            self._prune(len(storage.entries))  # type: ignore[arg-type]
+
+    def _has_own_lifetime(self, storage: Storage, entry: Any) -> bool:
+        """Return whether the entry is fresh for as long as the function says."""
+        policy = self._function.policy(None)
+        region = storage.policy
+        rest = entry.rest
+        if rest is None:
+            same = policy.expiration_time == region.expiration_time
+            return bool(same and policy.early == region.early)
+        metadata = entry.metadata()
+        mine = lifetime_of(metadata, policy, explicit=self._explicit)
+        if mine != lifetime_of(metadata, region):
+            return False
+        return fresh_until(metadata, policy) == fresh_until(metadata, region)
+
+    def _prune(self, live: int) -> None:
+        for known in (self._plain, self._typed):
+            dropped = [k for k, e in list(known.items()) if e.epoch is None]
+            for key in dropped:
+                known.pop(key, None)
+        self._most = max(1024, 2 * live, 2 * (len(self._plain) + len(self._typed)))
+
+
+def _is_indexable(function: Function) -> bool:
+    plan = function.plan
+    shape = plan.shape
+    return (
+        function.is_static
+        and not function._uses_generator
+        and plan.is_canonical
+        and not shape.star
+        and not shape.double
+        and 0 < len(plan.parameters) + (plan.receive is not None) <= _MOST_PARAMETERS
+    )
+
+
+def _is_safe(part: Any, kind: type) -> bool:
+    if kind is float:
+        # Of the zeros two are equal, and no nan is.
+        return bool(part == part and part != 0.0)
+    if kind is type:
+        return "__cache_key__" not in dir(part)
+    return kind is int or kind is str or kind in _SAFE
+
+
+def indexed_body(plan: KeyPlan, general: str) -> str:
+    """Write the body of a call that looks into the index first.
+
+    :param general: the statement for all that is not found there, with a
+        field for the arguments that it is to be remembered by.
+    """
+    mark = plan.shape.mark
+    parts = list(plan.parameters)
+    guarded = list(plan.parameters)
+    if plan.receive is not None:
+        receiver = plan.shape.names[0]
+        # Of an instance only the class is in the key.
+        parts.insert(0, receiver if receiver == "cls" else f"{mark}type({receiver})")
+    exact = "({0}type({1}) is {0}int or {0}type({1}) is {0}str)"
+    guard = " and ".join(exact.format(mark, name) for name in guarded) or "True"
+    whole = ", ".join(parts)
+    types = ", ".join(f"{mark}type({part})" for part in parts)
+    remembered = f", ({whole},)"
+    return (
+        f" try:\n"
+        f"  if {guard}:\n"
+        f"   {mark}entry = {mark}plain[{whole}]\n"
+        f"  else:\n"
+        f"   {mark}entry = {mark}typed[{whole}, {types}]\n"
+        f"  {mark}payload = {mark}entry.payload\n"
+        f"  if {mark}entry.born <= {mark}clock.time() < {mark}entry.until:\n"
+        f"   {mark}entry.hit = True\n"
+        f"   return {mark}payload\n"
+        f" except ({mark}KeyError, {mark}TypeError):\n"
+        f"  pass\n" + general.format(parts=remembered)
+    )

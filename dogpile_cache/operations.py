@@ -1,0 +1,304 @@
+"""Reading, writing and invalidating, written once for threads and loops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dogpile.cache.api import NO_VALUE, CachedValue, NoValueType
+from dogpile.cache.exception import BackendError
+from dogpile.cache.flow import Seen, note, records
+from dogpile.cache.invalidation import NEVER, renewed
+from dogpile.cache.policy import EARLY, FRESH, Policy, kept_for
+from dogpile.cache.ports import Ports, in_thread
+from dogpile.cache.storage import Storage, new_id
+
+
+async def read(
+    ports: Ports, storage: Storage, key: Any, names: Sequence[str]
+) -> tuple[CachedValue | NoValueType, Mapping[str, str]]:
+    """Read a value, and the marks that it is judged by.
+
+    :param key: as it is stored.
+    :param names: the records that the reader looks at.
+    """
+    values, marks = await read_multi(ports, storage, [key], names)
+    return values[0], marks
+
+
+async def read_multi(
+    ports: Ports, storage: Storage, keys: Sequence[Any], names: Sequence[str]
+) -> tuple[list[CachedValue | NoValueType], Mapping[str, str]]:
+    """Read values, and the marks that they are judged by, in one round trip.
+
+    :param keys: as they are stored; not none.
+    """
+    marks = storage.marks_in_cache(names)
+    if marks is None and storage.capabilities.multi:
+        found = await ports.call(storage, "get_multi", [*keys, *names])
+        raws = found[: len(keys)]
+        marks = await note(ports, storage, names, found[len(keys) :])
+    else:
+        if len(keys) == 1:
+            raws = [await ports.call(storage, "get", keys[0])]
+        else:
+            raws = await ports.call(storage, "get_multi", list(keys))
+        if marks is None:
+            marks = await records(ports, storage, tuple(names))
+    decode = storage.decode
+    values = [decode(key, raw) for key, raw in zip(keys, raws, strict=True)]
+    own: dict[str, None] = {}
+    for value in values:
+        if value is not NO_VALUE and "t" in value.metadata:
+            own.update(dict.fromkeys(storage.own_records(value, names)))
+    if own:
+        marks = {**marks, **await records(ports, storage, tuple(own))}
+    return values, marks
+
+
+async def look(
+    ports: Ports,
+    storage: Storage,
+    key: Any,
+    policy: Policy,
+    names: Sequence[str],
+    *,
+    explicit: bool,
+) -> Seen:
+    """Read a value and judge it; a backend that fails has none.
+
+    :raises BackendError: it failed, and the policy says to raise.
+    """
+    try:
+        value, marks = await read(ports, storage, key, names)
+    except BackendError as error:
+        value, marks = failed(storage, policy, error), {}
+    verdict = storage.judge(value, policy, marks, explicit=explicit)
+    return Seen(value, verdict, marks)
+
+
+def failed(storage: Storage, policy: Policy, error: BackendError) -> NoValueType:
+    """Take a backend's failure for a miss, or raise it, as the policy says."""
+    if policy.on_backend_error == "raise":
+        raise error
+    storage.events.emit("backend_error", error=error)
+    return NO_VALUE
+
+
+def is_good(
+    storage: Storage,
+    value: CachedValue | NoValueType,
+    policy: Policy,
+    marks: Mapping[str, str],
+    *,
+    by_age: bool,
+    explicit: bool,
+) -> bool:
+    """Return whether ``get()`` hands a value out.
+
+    :param by_age: not if it has expired.
+    """
+    if by_age:
+        return storage.judge(value, policy, marks, explicit=explicit) in (FRESH, EARLY)
+    return storage.invalidity(value, policy, marks) is FRESH
+
+
+async def get(
+    ports: Ports,
+    storage: Storage,
+    name: Any,
+    policy: Policy,
+    *,
+    by_age: bool,
+    explicit: bool,
+) -> CachedValue | NoValueType:
+    """Return a stored value, if ``get()`` hands it out.
+
+    :param name: the key as the caller gave it.
+    """
+    names = storage.records_for(policy)
+    try:
+        value, marks = await read(ports, storage, storage.key(name), names)
+    except BackendError as error:
+        return failed(storage, policy, error)
+    good = is_good(storage, value, policy, marks, by_age=by_age, explicit=explicit)
+    if storage.events.wanted:
+        emit_get(storage, name, good)
+    return value if good else NO_VALUE
+
+
+async def get_multi(
+    ports: Ports,
+    storage: Storage,
+    names: Sequence[Any],
+    policy: Policy,
+    *,
+    by_age: bool,
+    explicit: bool,
+) -> list[Any]:
+    """Return the payload of each key, or NO_VALUE, in their order."""
+    if not names:
+        return []
+    keys = [storage.key(name) for name in names]
+    try:
+        values, marks = await read_multi(
+            ports, storage, keys, storage.records_for(policy)
+        )
+    except BackendError as error:
+        return [failed(storage, policy, error)] * len(names)
+    payloads: list[Any] = []
+    for name, value in zip(names, values, strict=True):
+        good = is_good(storage, value, policy, marks, by_age=by_age, explicit=explicit)
+        if storage.events.wanted:
+            emit_get(storage, name, good)
+        payloads.append(value.payload if good else NO_VALUE)
+    return payloads
+
+
+def emit_get(storage: Storage, name: Any, good: bool) -> None:
+    """Tell of a ``get()`` that handed a value out, or did not."""
+    event = "hit" if good else "miss"
+    if event in storage.events.wanted:
+        storage.events.emit(event, name)
+
+
+async def put(
+    ports: Ports,
+    storage: Storage,
+    name: Any,
+    payload: Any,
+    policy: Policy,
+    *,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Store a value, and void what is being created under its key.
+
+    :raises Unserializable: it cannot be turned into bytes.
+    :raises BackendError: the backend could not store it.
+    """
+    await put_multi(ports, storage, {name: payload}, policy, more=more)
+
+
+async def put_multi(
+    ports: Ports,
+    storage: Storage,
+    mapping: Mapping[Any, Any],
+    policy: Policy,
+    *,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Store values, and void what is being created under their keys.
+
+    :param mapping: payloads by the keys as the caller gave them.
+    """
+    if not mapping:
+        return
+    marks = await records(ports, storage, storage.records_for(policy))
+    now = storage.clock.time()
+    values = {
+        storage.key(name): CachedValue(
+            payload, storage.metadata(now, policy, marks, more=more)
+        )
+        for name, payload in mapping.items()
+    }
+    await store_multi(ports, storage, values)
+    if "put" in storage.events.wanted:
+        for name in mapping:
+            storage.events.emit("put", name)
+
+
+async def store_multi(
+    ports: Ports, storage: Storage, values: Mapping[Any, CachedValue]
+) -> None:
+    """Store values under stored keys, and void what is being created."""
+    if storage.entries is not None:
+        for key, value in values.items():
+            storage.put_entry(key, value)
+        return
+    raws = {key: storage.encode(key, value) for key, value in values.items()}
+    for key in raws:
+        storage.flights.void(key)
+    how = {}
+    if storage.capabilities.ttl:
+        first = next(iter(values.values()))
+        how["ttl"] = kept_for(first.metadata, storage.policy)
+    if len(raws) == 1:
+        (item,) = raws.items()
+        await ports.call(storage, "set", *item, **how)
+    else:
+        await ports.call(storage, "set_multi", raws, **how)
+
+
+async def delete_multi(ports: Ports, storage: Storage, names: Sequence[Any]) -> None:
+    """Delete values, and void what is being created under their keys."""
+    if not names:
+        return
+    keys = [storage.key(name) for name in names]
+    if storage.entries is not None:
+        for key in keys:
+            storage.delete_entry(key)
+    else:
+        for key in keys:
+            storage.flights.void(key)
+        if len(keys) == 1:
+            await ports.call(storage, "delete", keys[0])
+        else:
+            await ports.call(storage, "delete_multi", keys)
+    if "delete" in storage.events.wanted:
+        for name in names:
+            storage.events.emit("delete", name)
+
+
+async def invalidate(
+    ports: Ports, storage: Storage, names: Sequence[str], *, hard: bool
+) -> None:
+    """Invalidate what carries any of the records.
+
+    :param names: of the records.
+    :param hard: values are gone, not only stale.
+    """
+    if storage.invalidator is not None and names == (storage.record,):
+        storage.invalidator.invalidate(hard)
+        storage.start_epoch()
+        return
+    for name in names:
+        mark = NEVER
+        if storage.holds_records:
+            mark = storage.marks((name,))[name]
+        elif not hard:
+            found = await ports.call(storage, "get_records", [name])
+            mark = (await note(ports, storage, (name,), found))[name]
+        mark = renewed(mark, new_id(), hard=hard)
+        if not storage.holds_records:
+            raw = storage.record_value(name, mark)
+            await ports.call(storage, "set_record", name, raw)
+        storage.note_mark(name, mark)
+    storage.start_epoch()
+    if "invalidate" in storage.events.wanted:
+        storage.events.emit("invalidate", hard=hard, records=tuple(names))
+
+
+async def is_locked(ports: Ports, storage: Storage, name: Any) -> bool:
+    """Return whether the value of a key is being created, here or elsewhere."""
+    key = storage.key(name)
+    if storage.flights.is_flying(key):
+        return True
+    if storage.entries is not None:
+        return False
+    mutex = storage.backend.get_mutex(key)
+    locked = getattr(mutex, "locked", None)
+    if locked is not None and locked():
+        return True
+    return bool(await ports.call(storage, "is_leased", key))
+
+
+async def close(storage: Storage, seconds: float) -> None:
+    """Wait for refreshes in the background, and close the backend's clients.
+
+    :param seconds: to wait at most.
+    """
+    await in_thread(lambda: storage.pending.wait(seconds))
+    native = storage.async_op("close")
+    if native is not None:
+        await native()
+    storage.backend.close()

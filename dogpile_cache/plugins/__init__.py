@@ -1,0 +1,1 @@
+"""The 1.x path of the plugins for other libraries."""

@@ -1,0 +1,542 @@
+"""A region's view of its backend: keys mangled, values coded, records read along."""
+
+from __future__ import annotations
+
+import math
+import random
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from dogpile.cache.api import (
+    NO_VALUE,
+    CacheBackend,
+    CachedValue,
+    KeyManglerType,
+    KeyType,
+    NoValueType,
+    value_version,
+)
+from dogpile.cache.clock import Clock
+from dogpile.cache.events import Events
+from dogpile.cache.exception import CodecError
+from dogpile.cache.flight import Flight, FlightTable
+from dogpile.cache.invalidation import (
+    NEVER,
+    RegionInvalidationStrategy,
+    carried,
+    record_key,
+    renewed,
+    was_soft,
+)
+from dogpile.cache.lease import Fence
+from dogpile.cache.policy import (
+    FRESH,
+    MISS,
+    STALE,
+    Policy,
+    Verdict,
+    fresh_until,
+    invalidity,
+    judge,
+)
+
+
+class Coder(Protocol):
+    """From values to bytes and back: ``codecs.Chain``."""
+
+    def encode(self, key: KeyType, value: CachedValue) -> bytes:
+        """Return a value as bytes."""
+
+    def decode(self, key: KeyType, raw: bytes) -> CachedValue:
+        """Return bytes as a value."""
+
+    def encode_failure(self, key: KeyType, error: BaseException) -> bytes:
+        """Return a creator's error as bytes."""
+
+    def decode_failure(self, key: KeyType, raw: bytes) -> BaseException:
+        """Return bytes as a creator's error."""
+
+
+class Storage:
+    """What a region reads from and writes to.
+
+    The operations of the backend are in :attr:`ops`, by the same name
+    whatever the backend: ``get``, ``get_multi``, ``set``, ``set_multi``,
+    ``delete``, ``delete_multi``, ``lease``, ``renew``, ``commit``,
+    ``release``, their multi forms and ``is_leased``.
+
+    :param backend: the outermost proxy, or the backend itself.
+    :param actual: the backend inside the proxies.
+    :param name: of the region, for its record; ``""`` for none.
+    :param prefix: put before each key; a namespace has one.
+    :param mangler: makes keys that the backend takes.
+    :param coder: for a backend of bytes.
+    :param policy: the region's.
+    :param parents: the records of the regions that this one is a part of.
+    """
+
+    def __init__(
+        self,
+        backend: CacheBackend,
+        actual: CacheBackend,
+        *,
+        name: str,
+        prefix: str,
+        mangler: KeyManglerType | None,
+        coder: Coder | None,
+        policy: Policy,
+        clock: Clock,
+        events: Events,
+        generation_ttl: float,
+        invalidator: RegionInvalidationStrategy | None,
+        parent: Storage | None = None,
+    ) -> None:
+        self.backend = backend
+        self.actual = actual
+        self.prefix = prefix
+        self.mangler = mangler
+        self.coder = coder
+        self.policy = policy
+        self.clock = clock
+        self.events = events
+        self.generation_ttl = generation_ttl
+        self.invalidator = invalidator
+        self.capabilities = backend.capabilities
+        self.record = record_key("r", name)
+        self.flights = FlightTable() if parent is None else parent.flights
+        self.ops = _operations(backend, coder) if parent is None else parent.ops
+        #: The entries of a backend that keeps them in this process, or None.
+        self.entries: dict[KeyType, Any] | None = None
+        if coder is None and backend is actual:
+            self.entries = getattr(backend, "entries", None)
+        #: Called when what was judged before has to be judged anew.
+        self.watchers: list[Callable[[], None]] = (
+            [] if parent is None else parent.watchers
+        )
+        self._shared_rests: dict[tuple[tuple[str, str], ...], Mapping[str, Any]] = {}
+        #: The records that are read with each value: its own, its parents'.
+        self.records: tuple[str, ...] = (self.record,)
+        if parent is not None:
+            self.records = (*parent.records, self.record)
+        # Kept where nothing can evict it, for a backend of this process.
+        held = getattr(actual, "records", None)
+        self._held: dict[str, str] | None = held
+        self._marks: dict[str, tuple[str, float]] = (
+            {} if parent is None else parent._marks
+        )
+        self._known: Mapping[str, str] = {}
+        self._known_until = -math.inf
+        self.pending = Pending() if parent is None else parent.pending
+
+    def async_op(self, name: str) -> Callable[..., Any] | None:
+        """Return an operation's native coroutine function, if there is one."""
+        if not self.capabilities.native_async:
+            return None
+        suffixed = name + "_serialized" if name in ("get", "set") else name
+        if name in ("get_multi", "set_multi"):
+            suffixed = name.replace("_multi", "_serialized_multi")
+        elif name == "get_records":
+            suffixed = "get_serialized_multi"
+        elif name == "set_record":
+            suffixed = "set_serialized"
+        found: Callable[..., Any] | None = getattr(self.backend, f"a{suffixed}", None)
+        return found
+
+    # Keys and values
+
+    def key(self, key: KeyType) -> KeyType:
+        """Return a key as it is stored."""
+        if self.prefix:
+            key = f"{self.prefix}{key}"
+        return key if self.mangler is None else self.mangler(key)
+
+    def decode(self, key: KeyType, raw: Any) -> CachedValue | NoValueType:
+        """Return what a backend gave as a value; what does not decode is none.
+
+        :param key: as it is stored.
+        """
+        if raw is NO_VALUE or raw is None:
+            return NO_VALUE
+        if self.coder is None:
+            if isinstance(raw, CachedValue):
+                return raw
+            # A backend may hand out a plain tuple, such as JSON's.
+            return _as_value(raw)
+        try:
+            return self.coder.decode(key, raw)
+        except CodecError as error:
+            self.events.emit("decode_failed", key, error=error)
+            return NO_VALUE
+
+    def encode(self, key: KeyType, value: CachedValue) -> Any:
+        """Return a value in the form that the backend takes.
+
+        :raises Unserializable: it cannot be turned into bytes.
+        """
+        return value if self.coder is None else self.coder.encode(key, value)
+
+    def decode_entry(self, entry: Any) -> CachedValue | NoValueType:
+        """Return an entry of this process as a value."""
+        backend: Any = self.actual
+        value: CachedValue | NoValueType = backend.value_of(entry)
+        return value
+
+    # Generations
+
+    def marks_in_cache(self, names: Sequence[str]) -> Mapping[str, str] | None:
+        """Return the marks of records if all are known well enough.
+
+        :return: ``None`` where a record has to be read.
+        """
+        if self.invalidator is not None:
+            return _NO_MARKS
+        if self._held is not None:
+            held = self._held
+            return {name: held.get(name, NEVER) for name in names}
+        now = self.clock.monotonic()
+        if names is self.records and now < self._known_until:
+            return self._known
+        marks = {}
+        until = math.inf
+        for name in names:
+            mark, known_until = self._marks.get(name, _UNKNOWN)
+            if known_until <= now:
+                return None
+            marks[name] = mark
+            until = min(until, known_until)
+        if names is self.records:
+            self._known, self._known_until = marks, until
+        return marks
+
+    def note_records(
+        self, names: Sequence[str], found: Sequence[Any]
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Keep what the records hold, and find marks for those that are lost.
+
+        :param found: what the backend has under the names.
+        :return: the marks of all, and those that have to be written.
+        """
+        marks: dict[str, str] = {}
+        lost: dict[str, str] = {}
+        for name, raw in zip(names, found, strict=True):
+            value = self.decode(name, raw)
+            mark = NEVER if value is NO_VALUE else str(value.payload)
+            if mark == NEVER and self._has_lost(name):
+                # Values that carry the lost mark must not come back to life.
+                mark = lost[name] = renewed(NEVER, new_id(), hard=True)
+            marks[name] = mark
+            self.note_mark(name, mark)
+        return marks, lost
+
+    def note_mark(self, name: str, mark: str) -> None:
+        """Keep what a record holds."""
+        if self._held is not None:
+            self._held[name] = mark
+            return
+        if self._marks.get(name, _UNKNOWN)[0] != mark:
+            self._known_until = -math.inf
+        self._marks[name] = (mark, self.clock.monotonic() + self.generation_ttl)
+
+    def record_value(self, name: str, mark: str) -> Any:
+        """Return a record in the form that the backend takes."""
+        value = CachedValue(mark, {"ct": self.clock.time(), "v": value_version})
+        return self.encode(name, value)
+
+    @property
+    def holds_records(self) -> bool:
+        """Whether the records are kept in this process, not in the backend."""
+        return self._held is not None
+
+    def _has_lost(self, name: str) -> bool:
+        if not self.capabilities.lasting:
+            return True
+        return self._marks.get(name, _UNKNOWN)[0] != NEVER
+
+    def marks(self, names: Sequence[str], *, strict: bool = False) -> Mapping[str, str]:
+        """Return what records hold, in this thread.
+
+        :param strict: ask the backend, whatever is known.
+        """
+        known = None if strict else self.marks_in_cache(names)
+        if known is None and (self._held is not None or self.invalidator is not None):
+            known = self.marks_in_cache(names)
+        if known is not None:
+            return known
+        found = self.ops["get_records"](list(names))
+        return self._noted(names, found)
+
+    def _noted(self, names: Sequence[str], found: Sequence[Any]) -> Mapping[str, str]:
+        marks, lost = self.note_records(names, found)
+        for name, mark in lost.items():
+            self.ops["set_record"](name, self.record_value(name, mark))
+        return marks
+
+    def tag_marks(self, tags: tuple[str, ...]) -> Mapping[str, str]:
+        """Return the marks that values of these tags have to carry now."""
+        return self.marks(self.tag_records(tags), strict=True)
+
+    def read(
+        self, key: KeyType, names: Sequence[str]
+    ) -> tuple[CachedValue | NoValueType, Mapping[str, str]]:
+        """Read a value in this thread, and the marks that it is judged by.
+
+        :param key: as it is stored.
+        :param names: the records that the reader looks at.
+        """
+        marks = self.marks_in_cache(names)
+        if marks is not None:
+            value = self.decode(key, self.ops["get"](key))
+        elif self.capabilities.multi:
+            raw, *records = self.ops["get_multi"]([key, *names])
+            value = self.decode(key, raw)
+            marks = self._noted(names, records)
+        else:
+            value = self.decode(key, self.ops["get"](key))
+            marks = self._noted(names, self.ops["get_records"](list(names)))
+        if value is not NO_VALUE and "t" in value.metadata:
+            own = self.own_records(value, names)
+            if own:
+                marks = {**marks, **self.marks(own)}
+        return value, marks
+
+    def own_records(self, value: CachedValue, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the records that a value carries, and its reader does not know."""
+        return tuple(name for name in value.metadata["t"] if name not in names)
+
+    def start_epoch(self) -> None:
+        """Have everything be judged anew, and nothing be stored that is old."""
+        if self._held is None:
+            self.flights.void_all()
+            return
+        actual: Any = self.actual
+        # No commit may come between: it would bear the new epoch.
+        with actual.lock:
+            self.flights.void_all()
+            actual.epoch = object()
+        for watcher in list(self.watchers):
+            watcher()
+
+    # Entries of this process
+
+    def commit_entry(self, flight: Flight, value: CachedValue) -> Any:
+        """Store what a flight created, unless it was voided.
+
+        :return: the entry, or ``None`` if it was refused.
+        """
+        backend: Any = self.actual
+        metadata = value.metadata
+        rest = None if len(metadata) == 2 else self._rest(metadata)
+        until = fresh_until(metadata, self.policy)
+        with backend.lock:
+            if flight.void:
+                return None
+            return backend.place(
+                flight.key, value.payload, metadata["ct"], until, rest
+            )
+
+    def put_entry(self, key: KeyType, value: CachedValue) -> None:
+        """Store a value, and void the key's flight."""
+        backend: Any = self.actual
+        metadata = value.metadata
+        rest = None if len(metadata) == 2 else self._rest(metadata)
+        until = fresh_until(metadata, self.policy)
+        with backend.lock:
+            backend.place(key, value.payload, metadata["ct"], until, rest)
+            self.flights.void(key)
+
+    def delete_entry(self, key: KeyType) -> None:
+        """Delete a value, and void the key's flight."""
+        backend: Any = self.actual
+        with backend.lock:
+            backend.remove(key)
+            self.flights.void(key)
+
+    def _rest(self, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+        rest = {name: metadata[name] for name in metadata if name not in ("ct", "v")}
+        if len(rest) == 1 and "t" in rest:
+            # All that is created under the same marks shares one mapping.
+            marks = tuple(sorted(rest["t"].items()))
+            if len(self._shared_rests) > _MANY:
+                self._shared_rests.clear()
+            return self._shared_rests.setdefault(marks, rest)
+        return rest
+
+    def tag_records(self, tags: Iterable[str]) -> tuple[str, ...]:
+        """Return the names of the records of tags."""
+        return tuple(record_key("t", self.prefix + tag) for tag in tags)
+
+    def records_for(self, policy: Policy) -> tuple[str, ...]:
+        """Return the names of the records that a reader looks at."""
+        if not policy.tags:
+            return self.records
+        return (*self.records, *self.tag_records(policy.tags))
+
+    # Decisions
+
+    def judge(
+        self,
+        value: CachedValue | NoValueType,
+        policy: Policy,
+        marks: Mapping[str, str],
+        *,
+        explicit: bool = False,
+    ) -> Verdict:
+        """Judge a value as a reader with that policy does now."""
+        if value is NO_VALUE:
+            return MISS
+        u = random.random() if policy.early else 0.0  # noqa: S311 - no secret
+        now = self.clock.time()
+        verdict = judge(value.metadata, now, policy, marks, u, explicit=explicit)
+        return self._ask_invalidator(value, verdict)
+
+    def invalidity(
+        self,
+        value: CachedValue | NoValueType,
+        policy: Policy,
+        marks: Mapping[str, str],
+    ) -> Verdict:
+        """Judge a value whatever its age: FRESH, STALE or MISS."""
+        if value is NO_VALUE:
+            return MISS
+        verdict = invalidity(value.metadata, policy, marks)
+        return self._ask_invalidator(value, verdict)
+
+    def was_soft(self, marks: Mapping[str, str]) -> bool:
+        """Return whether the region was last invalidated softly."""
+        if self.invalidator is not None:
+            return bool(self.invalidator.was_soft_invalidated())
+        return any(was_soft(marks.get(name, NEVER)) for name in self.records)
+
+    def _ask_invalidator(self, value: CachedValue, verdict: Verdict) -> Verdict:
+        invalidator = self.invalidator
+        if invalidator is None or verdict is MISS:
+            return verdict
+        created = value.metadata["ct"]
+        if invalidator.is_hard_invalidated(created):
+            return MISS
+        if verdict is FRESH and invalidator.is_soft_invalidated(created):
+            return STALE
+        return verdict
+
+    def metadata(
+        self,
+        started: float,
+        policy: Policy,
+        marks: Mapping[str, str],
+        *,
+        more: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Return the metadata of a value that was created under a policy.
+
+        :param started: when its creation started.
+        :param marks: the generations when it started.
+        :param more: what the creation itself has to say.
+        """
+        metadata: dict[str, Any] = {"ct": started, "v": value_version}
+        region = self.policy
+        if policy is not region:
+            if policy.expiration_time != region.expiration_time:
+                metadata["x"] = policy.expiration_time
+            if policy.grace != region.grace:
+                metadata["g"] = policy.grace
+        if policy.jitter and policy.expiration_time is not None:
+            share = policy.jitter * random.random()  # noqa: S311 - no secret
+            metadata["x"] = policy.expiration_time * (1.0 - share)
+        if policy.version is not None:
+            metadata["n"] = policy.version
+        held = carried(marks)
+        if held:
+            metadata["t"] = held
+        if more:
+            metadata.update(more)
+        return metadata
+
+
+class Pending:
+    """The refreshes that are under way in the background."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._changed = threading.Condition()
+
+    def begin(self) -> None:
+        """Note that one began."""
+        with self._changed:
+            self._count += 1
+
+    def end(self) -> None:
+        """Note that one ended."""
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until all have ended.
+
+        :param seconds: to wait at most.
+        :return: whether all have.
+        """
+        with self._changed:
+            return self._changed.wait_for(lambda: self._count == 0, seconds)
+
+
+_NO_MARKS: Mapping[str, str] = {}
+_UNKNOWN = (NEVER, -math.inf)
+# Sets of marks whose mapping is remembered.
+_MANY = 1000
+
+
+def new_id() -> str:
+    """Return an id that was never used before."""
+    return secrets.token_urlsafe(9)
+
+
+def _as_value(raw: Any) -> CachedValue | NoValueType:
+    try:
+        payload, metadata = raw
+        metadata["ct"]
+    except (TypeError, ValueError, KeyError):
+        return NO_VALUE
+    return CachedValue(payload, metadata)
+
+
+def _operations(
+    backend: CacheBackend, coder: Coder | None
+) -> dict[str, Callable[..., Any]]:
+    """Return the operations of a backend by name, leases included."""
+    suffix = "" if coder is None else "_serialized"
+    inner: Any = backend
+    while hasattr(inner, "proxied"):
+        inner = inner.proxied
+    ops: dict[str, Callable[..., Any]] = {
+        "get": getattr(backend, f"get{suffix}"),
+        "get_multi": getattr(backend, f"get{suffix}_multi"),
+        "get_records": getattr(inner, f"get{suffix}_multi"),
+        "set_record": getattr(inner, f"set{suffix}"),
+        "set": getattr(backend, f"set{suffix}"),
+        "set_multi": getattr(backend, f"set{suffix}_multi"),
+        "delete": backend.delete,
+        "delete_multi": backend.delete_multi,
+    }
+    leasing: Any = backend
+    names = _LEASING
+    if not backend.capabilities.leases:
+        leasing = Fence(backend, suffix)
+        names += ("set", "set_multi", "delete", "delete_multi")
+    for name in names:
+        ops[name] = getattr(leasing, name)
+    return ops
+
+
+_LEASING = (
+    "lease",
+    "lease_multi",
+    "renew",
+    "commit",
+    "commit_multi",
+    "release",
+    "release_multi",
+    "is_leased",
+)
