@@ -8,7 +8,13 @@ import os.path
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MemberDescriptorType,
+    ModuleType,
+    NoneType,
+)
 from typing import Any
 
 from dogpile.cache.exception import UncacheableArgument, ValidationError
@@ -95,14 +101,11 @@ def has_address(text: str) -> bool:
 def cache_key_hook(value: object) -> Callable[[], object] | None:
     """Return a value's method ``__cache_key__``, if its class has one."""
     cls = type(value)
-    if getattr(cls, "__cache_key__", None) is None:
+    hook = _hook_of(cls) if hasattr(cls, "__cache_key__") else None
+    if hook is None:
         return None
-    # Only the class's own: not the metaclass's, which speaks for the class.
-    for base in cls.__mro__:
-        if (hook := base.__dict__.get("__cache_key__")) is not None:
-            bound: Callable[[], object] = hook.__get__(value, cls)
-            return bound
-    return None
+    bound: Callable[[], object] = hook.__get__(value, cls)
+    return bound
 
 
 def limited(
@@ -146,9 +149,11 @@ class KeyLimit:
     def __call__(self, key: object) -> str:
         """Return a legal key."""
         if isinstance(key, str):
+            if type(key) is not str:
+                key = str.__str__(key)  # the content, whatever it is shown as
             if key[:1] != "~" and self._is_legal(key):
                 return key
-            return self._hash(str(key), b"")
+            return self._hash(key, b"")
         text = "~" + self._canonical(key)
         # No string in UTF-8 begins with this byte.
         return text if self._is_legal(text) else self._hash(text, b"\xff")
@@ -237,7 +242,7 @@ class Receiver:
         text = ""
         if (cls.__module__, cls.__qualname__) != self._home:
             text = f"{self._parameter}={name_of(cls)}|"
-        has_own = self._parameter == "self" and hasattr(cls, "__cache_key__")
+        has_own = self._parameter == "self" and _hook_of(cls) is not None
         key, known = id(cls), self._known
         gone = weakref.ref(cls, lambda _: known.pop(key, None))
         known[key] = (gone, text, has_own)
@@ -333,26 +338,37 @@ class _Writer:
         form = _FORMS[key] if key else None
         fields = _fields(cls)
         if fields is None and form is None:
-            return self._write_repr(value, refused=key is not None)
+            # What offers itself as an array abridges its repr.
+            if key is not None or hasattr(cls, "__array__"):
+                raise self._refusal(_kind(cls))
+            return f"{name_of(cls)}({self._stable_repr(value)!r})"
         state = _state(value) if fields is None else fields
         found = ((name, getattr(value, name, _ABSENT)) for name in state)
         parts = [form(value, self.write)] if form else []
         parts += [f"{bare(n)}={self.write(v)}" for n, v in found if v is not _ABSENT]
+        if fields is None and _may_hide(cls):
+            parts.append(repr(self._stable_repr(value)))
         return f"{name_of(cls)}({','.join(parts)})"
 
-    def _write_repr(self, value: Any, *, refused: bool) -> str:
-        cls = type(value)
+    def _stable_repr(self, value: object) -> str:
         default: object = object.__repr__
-        # What offers itself as an array abridges its repr.
-        if refused or cls.__repr__ is default or hasattr(cls, "__array__"):
-            raise self._refusal(_kind(cls))
+        if type(value).__repr__ is default:
+            raise self._refusal(_kind(type(value)))
         text = repr(value)
         if has_address(text) or _is_abridged(text):
-            raise self._refusal(_kind(cls))
-        return f"{name_of(cls)}({text!r})"
+            raise self._refusal(_kind(type(value)))
+        return text
 
     def _refusal(self, kind: str) -> UncacheableArgument:
         return UncacheableArgument(self._function, self._parameter, kind)
+
+
+def _hook_of(cls: type) -> Any:
+    # Only the class's own: not the metaclass's, which speaks for the class.
+    for base in cls.__mro__:
+        if "__cache_key__" in vars(base):
+            return vars(base)["__cache_key__"]
+    return None
 
 
 def _is_open(cls: type) -> bool:
@@ -381,11 +397,27 @@ def _state(value: object) -> list[str]:
     """Name what a subclass of a known class adds to its instances."""
     names: set[str] = set()
     for cls in type(value).__mro__:
-        if cls.__module__.partition(".")[0] in sys.stdlib_module_names:
-            continue
-        names.update(_slots(cls))
-        names.update(getattr(value, "__dict__", ()))
+        if not _is_standard(cls):
+            names.update(_slots(cls))
+            names.update(getattr(value, "__dict__", ()))
     return sorted(names)
+
+
+def _may_hide(cls: type) -> bool:
+    """Return whether a class is larger than what Python sees of it explains."""
+    return any(_undeclared(base) > 0 for base in cls.__mro__ if not _is_standard(base))
+
+
+def _undeclared(cls: type) -> int:
+    own = vars(cls)
+    slots = sum(isinstance(member, MemberDescriptorType) for member in own.values())
+    declared = slots + ("__dict__" in own) + ("__weakref__" in own)
+    base = cls.__base__ or object
+    return cls.__basicsize__ - base.__basicsize__ - declared * _POINTER_BYTES
+
+
+def _is_standard(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] in sys.stdlib_module_names
 
 
 def _slots(cls: type) -> Iterator[str]:
@@ -485,6 +517,7 @@ _ABSENT = object()
 _HASH_ROOM = 65
 _HEAP_TYPE = 1 << 9
 _IMMUTABLE_TYPE = 1 << 8
+_POINTER_BYTES = (sys.maxsize.bit_length() + 1) // 8
 _HEX = frozenset("0123456789abcdefABCDEF")
 _MARKS = frozenset("'\"|()[]{}=,@ ")
 _SCRIPTS = frozenset({"__main__", "__mp_main__"})

@@ -10,6 +10,7 @@ from dogpile.cache import keys
 from dogpile.cache.api import NO_VALUE
 from dogpile.cache.creation import Call
 from dogpile.cache.exception import ConfigurationError, ValidationError
+from dogpile.cache.fast import OTHERWISE
 from dogpile.cache.index import Index, indexed_body
 from dogpile.cache.policy import Policy, check
 from dogpile.cache.ports import is_coroutine_function
@@ -240,7 +241,9 @@ class CachedFunction:
         )
         body = general.format(parts="")
         if short:
-            body = indexed_body(self.plan, general)
+            body = indexed_body(
+                self.plan, general, is_marking=self.index.is_marking
+            )
         name = "dogpile_call"
         # The parameters' names are a signature's, all the rest is ours.
         exec(f"{start} {name}({shape.header}):\n{body}", self._space)  # noqa: S102
@@ -261,6 +264,10 @@ class CachedFunction:
     def _answer(
         self, key: Any, creator: functools.partial[Any], parts: Any = None
     ) -> Any:
+        if parts is not None:
+            payload = self.index.create(key, creator, parts)
+            if payload is not OTHERWISE:
+                return payload
         policy = self.policy(functools.partial(self._bound, creator))
         call = self._call(key, creator, policy)
         if parts is None:

@@ -1,18 +1,51 @@
 """The short ways to a value whose backend keeps its entries in this process.
 
-A hit is a look-up, a comparison of epochs and one of times; whatever is not a
-hit takes the general way. Entries are read payload first: one that is dropped
-or changed meanwhile shows it by what is read after.
+A hit is a look-up, a comparison of epochs and one of times; a plain miss is a
+flight without passengers. Whatever is neither takes the general way. Entries
+are read payload first: one that is dropped or changed meanwhile shows it by
+what is read after.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
-from typing import Any
+import math
+from collections.abc import Callable, Mapping, MutableMapping
+from types import FunctionType
+from typing import Any, NamedTuple
 
-from dogpile.cache.api import NO_VALUE
+from dogpile.cache.api import NO_VALUE, NoValue
+from dogpile.cache.creation import Skipped
+from dogpile.cache.flight import ABANDONED, lead, unlead
+from dogpile.cache.invalidation import carried
+from dogpile.cache.policy import Policy
+from dogpile.cache.ports import checked
 from dogpile.cache.storage import Storage
 
+
+class Plain(NamedTuple):
+    """What a creation needs to know under a policy that asks for nothing more.
+
+    :param lifetime: seconds.
+    :param rest: metadata beyond ``ct`` and ``v``; ``None`` for none.
+    """
+
+    lifetime: float
+    rest: Mapping[str, Any] | None
+
+
+class _IsNoPayload(dict[type, bool]):
+    """By type: whether what a creator returned cannot be stored as it is."""
+
+    def __missing__(self, kind: type) -> bool:
+        is_none = hasattr(kind, "__await__") or issubclass(kind, (NoValue, Skipped))
+        self[kind] = is_none
+        return is_none
+
+
+_is_no_payload = _IsNoPayload()
+
+#: Returned where the general way has to be taken.
+OTHERWISE: Any = object()
 
 
 class FastPath:
@@ -26,7 +59,9 @@ class FastPath:
         self._region = region
         self._storage = storage
         self._backend: Any = storage.actual
-        self._set_epoch: list[Callable[[object], None]] = []
+        self._entries: Any = storage.entries
+        self._space: dict[str, Any] = {}
+        self._is_bounded: bool = self._backend.is_bounded
         #: What entries must have been judged under to be handed out at once.
         self.epoch: object = self._backend.epoch
 
@@ -35,135 +70,178 @@ class FastPath:
         """Return whether there are short ways to what a storage holds."""
         return storage.entries is not None and storage.invalidator is None
 
-    def bind(self, kind: type) -> None:
+    def bind(self, kind: Any) -> None:
         """Make ``get`` and ``get_or_create`` of the region short.
 
         :param kind: the class whose own methods they replace; those of a
             subclass are left alone.
         """
-        region, own = self._region, type(self._region)
+        region = self._region
+        own: Any = type(region)
         space: MutableMapping[str, Any] = region.__dict__
-        if own.get is kind.get and region.ignore_expiration:  # type: ignore[attr-defined]
-            space["get"] = self._make_get(kind.get.__get__(region))  # type: ignore[attr-defined]
-        if own.get_or_create is kind.get_or_create:  # type: ignore[attr-defined]
-            space["get_or_create"] = self._make_get_or_create(
-                kind.get_or_create.__get__(region)  # type: ignore[attr-defined]
+        storage = self._storage
+        key_of = "key"
+        if storage.prefix or storage.mangler is not None:
+            key_of = "key_of(key)"
+        self._space.update(
+            entries=self._entries,
+            key_of=storage.key,
+            clock=storage.clock.source,
+            NO_VALUE=NO_VALUE,
+            OTHERWISE=OTHERWISE,
+            FunctionType=FunctionType,
+            general_get=kind.get.__get__(region),
+            general=kind.get_or_create.__get__(region),
+            create=self.create,
+        )
+        self.start_epoch()
+        if own.get is kind.get and region.ignore_expiration:
+            space["get"] = self._compile("get", _GET, key_of)
+        if own.get_or_create is kind.get_or_create:
+            space["get_or_create"] = self._compile(
+                "get_or_create", _GET_OR_CREATE, key_of
             )
+
+    def _compile(self, name: str, source: str, key_of: str) -> Callable[..., Any]:
+        # Compared to a closure: no cells, and only the steps that are needed.
+        mark = "entry.hit = True" if self._is_bounded else "pass"
+        text = source.replace("KEY", key_of).replace("MARK", mark)
+        exec(text, self._space)  # noqa: S102 - the templates below, nothing else
+        made: Callable[..., Any] = self._space.pop(name)
+        made.__doc__ = getattr(type(self._region), name).__doc__
+        made.__module__ = __name__
+        return made
 
     def start_epoch(self) -> None:
         """Have what was judged before be judged anew."""
         self.epoch = self._backend.epoch
-        for set_epoch in self._set_epoch:
-            set_epoch(self.epoch)
+        self._space["epoch"] = self.epoch
+        self._space["plain"] = self.plain(self._storage.policy)
         for function in list(self._region._functions):
             function.forget()
+
+    def plain(self, policy: Policy) -> Plain | None:
+        """Return what a plain creation needs to know, if it is one."""
+        storage = self._storage
+        if policy.merged(_PLAIN) != policy or self._region.async_creation_runner:
+            return None
+        marks = storage.marks(storage.records)
+        if policy.expiration_time is None and storage.was_soft(marks):
+            return None
+        metadata = storage.metadata(0.0, policy, marks)
+        rest = {n: metadata[n] for n in metadata if n not in ("ct", "v")}
+        if carried(marks):
+            rest["t"] = carried(marks)
+        lifetime = policy.expiration_time
+        return Plain(math.inf if lifetime is None else lifetime, rest or None)
+
+    def create(self, key: Any, creator: Callable[[], Any], plain: Plain) -> Any:
+        """Create a missing value that nobody else creates.
+
+        :param key: as it is stored.
+        :return: the payload, or ``OTHERWISE`` if somebody else is at it.
+        """
+        flights = self._storage.flights
+        flight, is_leader = flights.board(key)
+        if not is_leader:
+            return OTHERWISE
+        token = lead(flight)
+        payload: Any = ABANDONED
+        failure: Exception | None = None
+        try:
+            if key in self._entries:
+                return OTHERWISE
+            born = self._storage.clock.time()
+            value = creator()
+            if _is_no_payload[type(value)]:
+                payload = checked(creator, value)
+                return payload
+            payload = value
+            until = born + plain.lifetime
+            with self._backend.lock:
+                if not flight.void:
+                    self._backend.place(key, value, born, until, plain.rest)
+            return value
+        except Exception as error:
+            failure = error
+            self._storage.events.emit("create_failed", key, error=error)
+            raise
+        finally:
+            unlead(token)
+            flights.land(flight, payload, failure)
 
     def restamp(self, key: Any, epoch: object) -> None:
         """Note that an entry was found fresh.
 
         :param epoch: the one that began before it was judged.
         """
-        entry = self._storage.entries.get(key)  # type: ignore[union-attr]
+        entry = self._entries.get(key)
         if entry is not None and entry.epoch is not epoch:
             with self._backend.lock:
-                if self._backend.epoch is epoch:
+                if self._backend.epoch is epoch and entry.epoch is not None:
                     entry.epoch = epoch
 
-    def _key_of(self) -> Callable[[Any], Any] | None:
-        storage = self._storage
-        if not storage.prefix and storage.mangler is None:
-            return None
-        return storage.key
 
-    def _make_get(self, general: Callable[..., Any]) -> Callable[..., Any]:
-        entries: Any = self._storage.entries
-        key_of = self._key_of()
-        epoch = self.epoch
+# What a policy must not have for a creation to be plain.
+_PLAIN: Mapping[str, Any] = {
+    "early": 0.0,
+    "hard_timeout": None,
+    "jitter": 0.0,
+    "tags": (),
+    "should_cache_fn": None,
+}
 
-        def get(
-            key: Any,
-            expiration_time: Any = None,
-            ignore_expiration: bool | None = None,
-        ) -> Any:
-            """Return a stored payload, whatever its age, or ``NO_VALUE``."""
-            try:
-                entry = entries[key if key_of is None else key_of(key)]
-            except KeyError:
-                return NO_VALUE
-            payload = entry.payload
-            if (
-                entry.epoch is epoch
-                and expiration_time is None
-                and ignore_expiration is not False
-            ):
-                entry.hit = True
+_GET = """
+def get(key, expiration_time=None, ignore_expiration=None):
+    try:
+        entry = entries[KEY]
+    except KeyError:
+        return NO_VALUE
+    payload = entry.payload
+    if (
+        entry.epoch is epoch
+        and expiration_time is None
+        and ignore_expiration is not False
+    ):
+        MARK
+        return payload
+    return general_get(key, expiration_time, ignore_expiration)
+"""
+
+_GET_OR_CREATE = """
+def get_or_create(
+    key,
+    creator,
+    expiration_time=None,
+    should_cache_fn=None,
+    creator_args=None,
+    **settings,
+):
+    try:
+        entry = entries[KEY]
+        payload = entry.payload
+        if (
+            entry.epoch is epoch
+            and entry.born <= clock.time() < entry.until
+            and expiration_time is None
+            and not settings
+        ):
+            MARK
+            return payload
+    except KeyError:
+        if (
+            plain is not None
+            and type(creator) is FunctionType
+            and not creator.__code__.co_argcount
+            and expiration_time is None
+            and should_cache_fn is None
+            and creator_args is None
+            and not settings
+        ):
+            payload = create(KEY, creator, plain)
+            if payload is not OTHERWISE:
                 return payload
-            return general(key, expiration_time, ignore_expiration)
-
-        def set_epoch(new: object) -> None:
-            nonlocal epoch
-            epoch = new
-
-        self._set_epoch.append(set_epoch)
-        return get
-
-    def _make_get_or_create(self, general: Callable[..., Any]) -> Callable[..., Any]:
-        entries: Any = self._storage.entries
-        key_of = self._key_of()
-        clock = self._storage.clock.source
-        call_for = self._region._call
-        answer_missing = self._region._answer_missing
-        policy = self._storage.policy
-        epoch = self.epoch
-
-        def get_or_create(
-            key: Any,
-            creator: Any,
-            expiration_time: Any = None,
-            should_cache_fn: Any = None,
-            creator_args: Any = None,
-            **settings: Any,
-        ) -> Any:
-            """Return the payload of a key; one caller creates it where need be."""
-            try:
-                entry = entries[key if key_of is None else key_of(key)]
-            except KeyError:
-                if settings or expiration_time is not None or should_cache_fn:
-                    return general(
-                        key,
-                        creator,
-                        expiration_time,
-                        should_cache_fn,
-                        creator_args,
-                        **settings,
-                    )
-                call = call_for(
-                    key, creator, policy, explicit=False, creator_args=creator_args
-                )
-                return answer_missing(call)
-            payload = entry.payload
-            if (
-                entry.epoch is epoch
-                and expiration_time is None
-                and entry.born <= clock.time() < entry.until
-                and not settings
-            ):
-                entry.hit = True
-                return payload
-            return general(
-                key,
-                creator,
-                expiration_time,
-                should_cache_fn,
-                creator_args,
-                **settings,
-            )
-
-        def set_epoch(new: object) -> None:
-            nonlocal epoch
-            epoch = new
-
-        self._set_epoch.append(set_epoch)
-        return get_or_create
-
-
+    return general(
+        key, creator, expiration_time, should_cache_fn, creator_args, **settings
+    )
+"""

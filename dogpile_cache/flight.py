@@ -27,7 +27,6 @@ class Flight:
     """
 
     __slots__ = (
-        "__weakref__",
         "done",
         "error",
         "key",
@@ -49,7 +48,7 @@ class Flight:
         self.error: BaseException | None = None
         self.waiters: list[Callable[[], None]] = []
         #: The flights that this one cannot end without.
-        self.needs: list[Flight] = []
+        self.needs: tuple[Flight, ...] = ()
         #: The event loop whose task leads it; a thread leads if ``None``.
         self.loop: object = None
 
@@ -135,12 +134,11 @@ class Waiting:
                 mine = [flight.key for flight in leader.ancestors()][::-1]
                 start = mine.index(chain[-1])
                 raise CreationCycleError((*mine[start:], *chain))
-            leader.needs.append(self._flight)
+            leader.needs = (*leader.needs, self._flight)
 
     def __exit__(self, *exc_info: object) -> None:
         if self._leader is not None:
-            with _graph:
-                self._leader.needs.remove(self._flight)
+            _part(self._leader, self._flight)
 
 
 def _path(
@@ -151,11 +149,23 @@ def _path(
     if flight in goals:
         return [flight.key]
     seen.add(flight)
-    for needed in list(flight.needs):
+    for needed in flight.needs:
         found = _path(needed, goals, seen)
         if found is not None:
             return [flight.key, *found]
     return None
+
+
+def _join(leader: Flight, needed: Flight) -> None:
+    with _graph:
+        leader.needs = (*leader.needs, needed)
+
+
+def _part(leader: Flight, needed: Flight) -> None:
+    with _graph:
+        needs = list(leader.needs)
+        needs.remove(needed)
+        leader.needs = tuple(needs)
 
 
 class FlightTable:
@@ -176,7 +186,7 @@ class FlightTable:
         if found is not flight:
             return found, False
         if flight.parent is not None:
-            flight.parent.needs.append(flight)
+            _join(flight.parent, flight)
         return flight, True
 
     def take_over(self, late: Flight) -> Flight | None:
@@ -192,7 +202,7 @@ class FlightTable:
             flight = Flight(late.key, _led.get())
             self._flights[late.key] = flight
         if flight.parent is not None:
-            flight.parent.needs.append(flight)
+            _join(flight.parent, flight)
         return flight
 
     def land(
@@ -210,7 +220,7 @@ class FlightTable:
                 del self._flights[flight.key]
         flight.done = True
         if flight.parent is not None:
-            flight.parent.needs.remove(flight)
+            _part(flight.parent, flight)
         for wake in flight.waiters:
             wake()
 

@@ -7,8 +7,10 @@ strings stand in one dictionary, and all else beside its types in another.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
+from dogpile.cache.fast import OTHERWISE
 from dogpile.cache.keys import KeyPlan
 from dogpile.cache.policy import fresh_until, lifetime_of
 from dogpile.cache.storage import Storage
@@ -17,6 +19,7 @@ from dogpile.cache.storage import Storage
 _MOST_PARAMETERS = 6
 # Types whose equal values have equal keys.
 _SAFE = frozenset({bool, type(None), bytes, float})
+_PLAIN_KINDS = frozenset({int, str, type})
 
 
 class Function(Protocol):
@@ -50,6 +53,15 @@ class Index:
         self._space: dict[str, Any] = {}
         self._mark = ""
         self._explicit = False
+        self._fast: Any = None
+        self._entries: Any = None
+        self._backend: Any = None
+        self._plain_creation: Any = None
+
+    @property
+    def is_marking(self) -> bool:
+        """Whether a hit has to be marked, for the eviction."""
+        return bool(self._backend is not None and self._backend.is_bounded)
 
     def fill(self, space: dict[str, Any], mark: str) -> None:
         """Give the generated call the names that it uses."""
@@ -71,13 +83,17 @@ class Index:
 
         :return: whether there is anything to be remembered.
         """
-        self.clear()
         function = self._function
         self._storage = None
+        self.clear()
         region = function.region
         if region._fast is None or not _is_indexable(function):
             return False
         self._storage = region.storage
+        self._fast = region._fast
+        self._entries = self._storage.entries
+        self._backend = self._storage.actual
+        self.clear()
         self._explicit = function._explicit  # type: ignore[attr-defined]
         self._space[f"{self._mark}clock"] = self._storage.clock.source
         return True
@@ -86,6 +102,31 @@ class Index:
         """Forget everything."""
         self._plain.clear()
         self._typed.clear()
+        if self._storage is not None:
+            policy = self._function.policy(None)
+            self._plain_creation = self._fast.plain(policy)
+
+    def create(
+        self, key: Any, creator: Callable[[], Any], parts: tuple[Any, ...]
+    ) -> Any:
+        """Create a missing value in the short way, and remember its entry.
+
+        :param key: as the function makes it.
+        :param parts: the arguments, a method's receiver as its class.
+        :return: the payload, or ``OTHERWISE``.
+        """
+        storage, plain = self._storage, self._plain_creation
+        if storage is None or plain is None:
+            return OTHERWISE
+        key = storage.key(key)
+        if key in self._entries:
+            return OTHERWISE
+        payload = self._fast.create(key, creator, plain)
+        if payload is not OTHERWISE:
+            entry = self._entries.get(key)
+            if entry is not None and entry.epoch is self._backend.epoch:
+                self._keep(entry, parts)
+        return payload
 
     def remember(self, key: Any, parts: tuple[Any, ...]) -> None:
         """Remember the entry of a key by the arguments that it is for.
@@ -96,23 +137,35 @@ class Index:
         storage = self._storage
         if storage is None:
             return
-        entry = storage.entries.get(key)  # type: ignore[union-attr]  # bound by it
-        backend: Any = storage.actual
-        if entry is None or entry.epoch is not backend.epoch:
+        entry = self._entries.get(key)
+        if entry is None or entry.epoch is not self._backend.epoch:
             return
-        if not self._has_own_lifetime(storage, entry):
-            return
+        if self._has_own_lifetime(storage, entry):
+            self._keep(entry, parts)
+
+    def _keep(self, entry: Any, parts: tuple[Any, ...]) -> None:
+        for part in parts:
+            kind = type(part)
+            if kind is not int and kind is not str:
+                self._keep_typed(entry, parts)
+                return
+        self._plain[parts[0] if len(parts) == 1 else parts] = entry
+        self._check(entry)
+
+    def _keep_typed(self, entry: Any, parts: tuple[Any, ...]) -> None:
         types = tuple(map(type, parts))
-        if all(kind is int or kind is str or kind is type for kind in types):
-            self._plain[parts[0] if len(parts) == 1 else parts] = entry
+        if all(kind in _PLAIN_KINDS for kind in types):
+            if all(map(_is_safe, parts, types)):
+                self._plain[parts[0] if len(parts) == 1 else parts] = entry
         elif all(map(_is_safe, parts, types)):
             self._typed[(*parts, *types)] = entry
-        else:
-            return
-        if entry.epoch is not backend.epoch:
+        self._check(entry)
+
+    def _check(self, entry: Any) -> None:
+        if entry.epoch is not self._backend.epoch:
             self.clear()  # invalidated in between
         if len(self._plain) + len(self._typed) > self._most:
-            self._prune(len(storage.entries))  # type: ignore[arg-type]
+            self._prune(len(self._entries))
 
     def _has_own_lifetime(self, storage: Storage, entry: Any) -> bool:
         """Return whether the entry is fresh for as long as the function says."""
@@ -158,11 +211,12 @@ def _is_safe(part: Any, kind: type) -> bool:
     return kind is int or kind is str or kind in _SAFE
 
 
-def indexed_body(plan: KeyPlan, general: str) -> str:
+def indexed_body(plan: KeyPlan, general: str, *, is_marking: bool) -> str:
     """Write the body of a call that looks into the index first.
 
     :param general: the statement for all that is not found there, with a
         field for the arguments that it is to be remembered by.
+    :param is_marking: whether a hit has to be marked.
     """
     mark = plan.shape.mark
     parts = list(plan.parameters)
@@ -176,6 +230,7 @@ def indexed_body(plan: KeyPlan, general: str) -> str:
     whole = ", ".join(parts)
     types = ", ".join(f"{mark}type({part})" for part in parts)
     remembered = f", ({whole},)"
+    hit = f"   {mark}entry.hit = True\n" if is_marking else ""
     return (
         f" try:\n"
         f"  if {guard}:\n"
@@ -184,7 +239,7 @@ def indexed_body(plan: KeyPlan, general: str) -> str:
         f"   {mark}entry = {mark}typed[{whole}, {types}]\n"
         f"  {mark}payload = {mark}entry.payload\n"
         f"  if {mark}entry.born <= {mark}clock.time() < {mark}entry.until:\n"
-        f"   {mark}entry.hit = True\n"
+        f"{hit}"
         f"   return {mark}payload\n"
         f" except ({mark}KeyError, {mark}TypeError):\n"
         f"  pass\n" + general.format(parts=remembered)

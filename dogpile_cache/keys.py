@@ -6,9 +6,8 @@ import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dogpile.cache.canonical import (
     PLAIN_FORMS,
@@ -49,8 +48,7 @@ __all__ = [
 Reader = Callable[[Mapping[str, Any]], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """The parameters of a function, and the source to generate its like.
 
     :param positional: the parameters that can be given by position.

@@ -166,9 +166,7 @@ class ThreadPorts:
                 value = _create_in_time(creator, clock, seconds, on_timeout)
             except StopIteration as error:
                 raise Carried(error) from error
-        if hasattr(value, "__await__"):
-            raise _refused(creator, value)
-        return value
+        return checked(creator, value)
 
     async def join(self, flight: Flight, clock: Clock, seconds: float | None) -> bool:
         """Block until a flight has ended."""
@@ -417,11 +415,17 @@ def quick(creator: T) -> T:
     return creator
 
 
-def _refused(creator: Any, value: Any) -> CoroutineCreatorError:
+def checked(creator: Any, value: Any) -> Any:
+    """Return what a creator returned, unless it has to be awaited.
+
+    :raises CoroutineCreatorError: it has.
+    """
+    if not hasattr(value, "__await__"):
+        return value
     close = getattr(value, "close", None)
     if close is not None:
         close()  # else Python warns that it was never awaited
-    return CoroutineCreatorError(
+    raise CoroutineCreatorError(
         f"{_name(creator)} returns an awaitable, which get_or_create() cannot "
         "await: use aget_or_create(), or decorate the coroutine function itself"
     )

@@ -71,13 +71,18 @@ class DBMBackend(BytesBackend, LeasingBackend):
     def __init__(self, arguments: BackendArguments) -> None:
         filename = _filename(arguments)
         self._locks = _lock_factory(arguments)
-        self._dogpile_lockfile = arguments.get("dogpile_lockfile")
         rw_lockfile = arguments.get("rw_lockfile")
+        dogpile_lockfile = arguments.get("dogpile_lockfile")
         if rw_lockfile is False:
             lock: AbstractFileLock = ThreadLock()
         else:
             lock = self._locks(_lockfile(rw_lockfile, filename, ".rw.lock"))
         self._file = DBMFile(filename, _NAME, lock)
+        self._dogpile_lockfile = (
+            None
+            if dogpile_lockfile is False
+            else _lockfile(dogpile_lockfile, self.filename, ".dogpile.lock")
+        )
         # Any: what it returns is a CacheMutex by its methods, not by its class.
         self._mutexes: dict[int, Callable[[str], Any]] = {}
         #: The seconds of a lease, where the region's policy names none.
@@ -200,15 +205,14 @@ class DBMBackend(BytesBackend, LeasingBackend):
         One lock file serves all keys: a thread that holds the mutex of one
         key is given those of others, everybody else waits.
         """
-        if self._dogpile_lockfile is False:
+        if self._dogpile_lockfile is None:
             return None
         # Anew in the child of a fork: what the parent holds is the parent's.
         mutex_for = self._mutexes.get(os.getpid())
         if mutex_for is None:
             from dogpile.cache.legacy import KeyReentrantMutex
 
-            name = _lockfile(self._dogpile_lockfile, self.filename, ".dogpile.lock")
-            made = KeyReentrantMutex.factory(self._locks(name))
+            made = KeyReentrantMutex.factory(self._locks(self._dogpile_lockfile))
             # Two threads that ask at once must be given the same.
             mutex_for = self._mutexes.setdefault(os.getpid(), made)
         mutex: CacheMutex = mutex_for(key)
@@ -361,7 +365,7 @@ def _filename(arguments: BackendArguments) -> str:
             f'{_NAME} needs arguments={{"filename": ...}}, the name of the file '
             f"to keep values in; it was given {given}"
         )
-    return os.fsdecode(filename)
+    return os.path.abspath(os.path.expanduser(os.fsdecode(filename)))
 
 
 def _lockfile(name: object, filename: str, suffix: str) -> str:
@@ -372,7 +376,7 @@ def _lockfile(name: object, filename: str, suffix: str) -> str:
             f"a lock file of {_NAME} has a name, or is False for none; "
             f"it was given a {type(name).__name__}"
         )
-    return os.path.abspath(os.fsdecode(name))
+    return os.path.abspath(os.path.expanduser(os.fsdecode(name)))
 
 
 def _lock_factory(arguments: BackendArguments) -> Callable[[str], AbstractFileLock]:

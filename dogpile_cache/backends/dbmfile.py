@@ -50,7 +50,8 @@ _REFUSALS = {
     getattr(errno, "EDQUOT", errno.ENOSPC),
     getattr(errno, "ESTALE", errno.EIO),
 }
-# After these a file may be half-written, even if it could be closed.
+# These may be half-written after such an error, even if they could be closed.
+_FRAGILE = {"dbm.gnu", "dbm.ndbm"}
 _HALF_WRITTEN = {
     errno.EFBIG,
     errno.EIO,
@@ -240,7 +241,8 @@ class DBMFile:
             self._note(operation, _QUIET if kind in _TRANSACTIONAL else _WRITING)
             return action(self._table(operation, database))
         except BackendError as error:
-            is_whole = getattr(error.__cause__, "errno", None) not in _HALF_WRITTEN
+            number = getattr(error.__cause__, "errno", None)
+            is_whole = kind not in _FRAGILE or number not in _HALF_WRITTEN
             raise
         finally:
             self._close(operation, database)

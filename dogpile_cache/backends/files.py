@@ -150,8 +150,8 @@ class CacheFile:
         try:
             descriptor = os.open(path, flags | _OPEN_SAFELY, 0o600)
         except OSError as error:
-            if error.errno in (errno.ELOOP, errno.EMLINK):
-                raise self._unsafe(operation, path, "is a symbolic link") from error
+            with suppress(OSError):
+                self._check_file(operation, path, os.lstat(path))
             raise self.failure(operation, error, path) from error
         try:
             self._check_file(operation, path, os.fstat(descriptor))
@@ -210,7 +210,10 @@ class CacheFile:
     def tell_broken(
         self, operation: str, aside: str, report: Report | None, stacklevel: int = 2
     ) -> None:
-        """Warn, once for each file moved aside, and report it as an event."""
+        """Warn, once for each file moved aside, and report it as an event.
+
+        :param stacklevel: whose line the warning names: 1 for the caller's.
+        """
         text = (
             f"{self.path} is broken; it was moved to {aside}, and the cache "
             "begins afresh"

@@ -15,19 +15,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from dogpile.cache.api import NO_VALUE, Lease
+from dogpile.cache.backends.memcached_settings import LONGEST_KEY, LONGEST_RELATIVE
 from dogpile.cache.backends.memcached_text import Swap
 from dogpile.cache.backends.memcached_wire import stamp
 
 #: Begins every mark. What comes from a codec begins with a byte of its own.
 PREFIX = b"\x00dogpile-lease:"
-#: What a key may have at most, so that its mark's key is not too long.
-LONGEST_KEY = 247
 
 # No key that was mangled begins so: see mangle_key().
 _BESIDE = "~l:"
 _LEFTOVER_SECONDS = 5
 # An absolute time in the year 1970: what is stored with it is gone at once.
-_GONE = 60 * 60 * 24 * 30 + 1
+_GONE = LONGEST_RELATIVE + 1
 # How often to start anew when others write to the same keys at the same time.
 _ROUNDS = 5
 

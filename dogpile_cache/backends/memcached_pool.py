@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import weakref
 from collections import deque
@@ -22,8 +23,7 @@ class ClientPool:
     The last one given back is the first one taken, so that no more stand
     open than are needed at once. A forked child starts with none.
 
-    :param create: makes a client; no I/O is done by it.
-    :param close: closes one.
+    :param close: closes a client.
     :param abandon: makes one harmless that belongs to the parent of a fork.
     :param size: how many there may be.
     :param patience: seconds to wait for one that others are using.
@@ -31,14 +31,12 @@ class ClientPool:
 
     def __init__(
         self,
-        create: Callable[[], Any],
         close: Callable[[Any], None],
         abandon: Callable[[Any], None],
         *,
         size: int,
         patience: float,
     ) -> None:
-        self._create = create
         self._close = close
         self._abandon = abandon
         self._size = size
@@ -54,13 +52,6 @@ class ClientPool:
         self._changed = threading.Condition()
         self._waiting = 0
         self._pending = 0
-
-    @property
-    def memcached(self) -> Any:
-        """A client for who looks at it: the one that would be taken next."""
-        client = self.take()
-        self.give(client)
-        return client
 
     @property
     def open(self) -> int:
@@ -84,26 +75,17 @@ class ClientPool:
         except IndexError:
             return None
 
-    def take(self) -> Any:
-        """Return a client that nobody else has.
-
-        :raises Busy: none was given back in time.
-        """
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self.take_new()
-
-    def take_new(self) -> Any:
+    def take_new(self, create: Callable[[], Any]) -> Any:
         """Return a new client, or one that is given back if there are enough.
 
+        :param create: makes a client.
         :raises Busy: none was given back in time.
         """
         client = self._take_or_reserve()
         if client is not None:
             return client
         try:
-            client = self._create()
+            client = create()
         finally:
             with self._changed:
                 self._pending -= 1
@@ -179,36 +161,36 @@ class SharedClient:
 
     This is what a backend shows as its ``client``: it may be used by many
     threads at once, as none of the clients may.
+
+    :param create: makes a client.
     """
 
-    def __init__(self, pool: ClientPool) -> None:
+    def __init__(self, pool: ClientPool, create: Callable[[], Any]) -> None:
         self._pool = pool
+        self._create = create
+
+    @property
+    def memcached(self) -> Any:
+        """A client for who looks at it: the one that would be taken next."""
+        client = self._take()
+        self._pool.give(client)
+        return client
 
     def __getattr__(self, name: str) -> Any:
-        client = self._pool.take()
-        try:
-            found = getattr(client, name)
-        finally:
-            self._pool.give(client)
-        return _Call(self._pool, name) if callable(found) else found
+        found = getattr(self.memcached, name)
+        return functools.partial(self._call, name) if callable(found) else found
 
     def __repr__(self) -> str:
         return f"<SharedClient, {self._pool.open} open>"
 
+    def _take(self) -> Any:
+        client = self._pool.take_idle()
+        return self._pool.take_new(self._create) if client is None else client
 
-class _Call:
-    """A method of whichever client is free."""
-
-    __slots__ = ("_name", "_pool")
-
-    def __init__(self, pool: ClientPool, name: str) -> None:
-        self._pool = pool
-        self._name = name
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        client = self._pool.take()
+    def _call(self, name: str, *args: Any, **options: Any) -> Any:
+        client = self._take()
         try:
-            answer = getattr(client, self._name)(*args, **options)
+            answer = getattr(client, name)(*args, **options)
         except BaseException:
             # An answer may still be on its way: nobody may take it for his.
             self._pool.discard(client)

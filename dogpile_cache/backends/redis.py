@@ -6,7 +6,7 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from dogpile.cache.api import (
     NO_VALUE,
@@ -20,6 +20,7 @@ from dogpile.cache.backends.network import flag_in, seconds_in, watch_forks
 from dogpile.cache.backends.redis_async import PAUSE, PerLoop, RedisTwins
 from dogpile.cache.backends.redis_clients import Clients, Sentinels, Sharded
 from dogpile.cache.backends.redis_core import granted_of, is_unknown, unknown_in
+from dogpile.cache.backends.redis_errors import is_nonsense
 from dogpile.cache.backends.redis_scripts import (
     Call,
     held_call,
@@ -283,13 +284,19 @@ class RedisBackend(RedisTwins):
         return self._connected().reader.get(key)
 
     def _distrust(self) -> None:
-        """Drop the idle connections: one of them may hold an answer unread.
+        """Close the idle connections: one of them may not be what it seems.
 
-        An interrupt between a question and its answer leaves it so, and whoever
-        came next would take the answer for that to its own question.
+        An interrupt between a question and its answer leaves the answer unread,
+        for whoever comes next to take it for that to its own question; nonsense
+        in the greetings leaves a connection that is not logged in.
         """
         if self._clients is not None:
             self._clients.drop_idle()
+
+    def _fail(self, operation: str, error: Exception) -> NoReturn:
+        if is_nonsense(error):
+            self._distrust()
+        super()._fail(operation, error)
 
     def _run(self, operation: str, call: Call[Answer]) -> Answer:
         try:
@@ -309,7 +316,8 @@ class RedisBackend(RedisTwins):
         return client.execute_command(*call.command(whole=True))
 
     def _run_many(self, operation: str, calls: Sequence[Call[Answer]]) -> list[Answer]:
-        return self._checked(operation, self._ask(operation, calls))
+        answers = self._ask(operation, calls)
+        return self._checked(operation, answers)
 
     def _ask(
         self, operation: str, calls: Sequence[Call[Answer]]

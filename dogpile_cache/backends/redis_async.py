@@ -7,7 +7,7 @@ import contextlib
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from dogpile.cache.api import KeyType, Lease, SerializedReturnType
 from dogpile.cache.backends.redis_clients import Clients
@@ -17,6 +17,7 @@ from dogpile.cache.backends.redis_core import (
     is_unknown,
     unknown_in,
 )
+from dogpile.cache.backends.redis_errors import is_nonsense
 from dogpile.cache.backends.redis_scripts import (
     Call,
     as_value,
@@ -118,8 +119,8 @@ class RedisTwins(RedisCore):
             async with site.gate:
                 answer = await site.clients.reader.get(key)
             return as_value(answer)  # type: ignore[no-any-return]  # checked there
-        except Exception as error:  # noqa: BLE001 - _fail() raises it as ours
-            self._fail("get", error)
+        except Exception as error:  # noqa: BLE001 - _afail() raises it as ours
+            await self._afail("get", error)
 
     async def aget_serialized_multi(
         self, keys: Sequence[KeyType]
@@ -133,8 +134,8 @@ class RedisTwins(RedisCore):
             async with site.gate:
                 read = reader.mget_nonatomic if self._is_sharded else reader.mget
                 return self._as_values(keys, await read(list(keys)))
-        except Exception as error:  # noqa: BLE001 - _fail() raises it as ours
-            self._fail("get_multi", error)
+        except Exception as error:  # noqa: BLE001 - _afail() raises it as ours
+            await self._afail("get_multi", error)
 
     async def aset_serialized(
         self, key: KeyType, value: bytes, ttl: float | None = None
@@ -235,21 +236,26 @@ class RedisTwins(RedisCore):
                 left = await self._arun("wait_for", held_call(key))
                 if left > 0:
                     await channel.get_message(timeout=min(seconds, left))
-        except Exception as error:  # noqa: BLE001 - _fail() raises it as ours
-            self._fail("wait_for", error)
+        except Exception as error:  # noqa: BLE001 - _afail() raises it as ours
+            await self._afail("wait_for", error)
 
     async def aclose(self) -> None:
         """Close the clients of the running event loop, and those for threads."""
         await self._per_loop.aclose()
         self.close()
 
+    async def _afail(self, operation: str, error: Exception) -> NoReturn:
+        if is_nonsense(error):
+            await (await self._per_loop.site()).clients.adrop_idle()
+        super()._fail(operation, error)
+
     async def _arun(self, operation: str, call: Call[Answer]) -> Answer:
         try:
             site = await self._per_loop.site()
             async with site.gate:
                 return call.read(await self._aevaluate(site.clients.writer, call))
-        except Exception as error:  # noqa: BLE001 - _fail() raises it as ours
-            self._fail(operation, error)
+        except Exception as error:  # noqa: BLE001 - _afail() raises it as ours
+            await self._afail(operation, error)
 
     async def _aevaluate(self, client: Any, call: Call[Any]) -> Any:
         try:
@@ -262,7 +268,8 @@ class RedisTwins(RedisCore):
     async def _arun_many(
         self, operation: str, calls: Sequence[Call[Answer]]
     ) -> list[Answer]:
-        return self._checked(operation, await self._aask(operation, calls))
+        answers = await self._aask(operation, calls)
+        return self._checked(operation, answers)
 
     async def _aask(
         self, operation: str, calls: Sequence[Call[Answer]]
@@ -285,5 +292,5 @@ class RedisTwins(RedisCore):
                     for place, answer in zip(unknown, told, strict=True):
                         answers[place] = answer
                 return self._read_all(calls, answers)
-        except Exception as error:  # noqa: BLE001 - _fail() raises it as ours
-            self._fail(operation, error)
+        except Exception as error:  # noqa: BLE001 - _afail() raises it as ours
+            await self._afail(operation, error)

@@ -22,7 +22,7 @@ from dogpile.cache.backends.redis_settings import (
     check_bytes,
     check_connections,
     connection_settings,
-    default_limits,
+    default_settings,
     mapping_in,
     parameters,
     refusals,
@@ -63,6 +63,15 @@ class Clients:
                 # A cluster's node knows a client of its own.
                 pool = getattr(node, "redis_connection", node).connection_pool
                 pool.disconnect(inuse_connections=False)
+
+    async def adrop_idle(self) -> None:
+        """Close the connections that nobody uses just now."""
+        for client in {self.writer, self.reader}:
+            if hasattr(client, "get_nodes"):
+                for node in client.get_nodes():
+                    await node.disconnect()
+            else:
+                await client.connection_pool.disconnect(inuse_connections=False)
 
     def close(self) -> None:
         """Give back the connections that are the clients' own."""
@@ -186,10 +195,10 @@ class Alone:
         settings = pool.connection_kwargs
         # A URL's query may set some: but for them, there is nothing yet in its pool.
         given = set(self._given if self._url is None else settings)
-        limits = default_limits(self._library)
+        defaults = default_settings(self._library)
         if "path" in settings:
-            del limits["socket_connect_timeout"]
-        for name, value in limits.items():
+            del defaults["socket_connect_timeout"]
+        for name, value in defaults.items():
             if name not in given:
                 settings[name] = value
                 if f"orig_{name}" in settings:
@@ -237,13 +246,13 @@ class Sentinels:
         return self._clients(self._library.module("asyncio", "sentinel"), "asyncio")
 
     def _clients(self, module: ModuleType, *path: str) -> Clients:
-        limits = default_limits(self._library, *path)
-        hurry = default_limits(self._library, *path, seconds=ONE_OF_MANY_SECONDS)
+        defaults = default_settings(self._library, *path)
+        hurry = default_settings(self._library, *path, seconds=ONE_OF_MANY_SECONDS)
         with refusals():
             sentinel = module.Sentinel(
                 self._addresses,
                 sentinel_kwargs={**hurry, **self._sentinel_settings},
-                **{"max_connections": _MAX_CONNECTIONS, **limits, **self._settings},
+                **{"max_connections": _MAX_CONNECTIONS, **defaults, **self._settings},
             )
             writer = sentinel.master_for(self._service_name)
             reader = writer
@@ -292,8 +301,8 @@ class Sharded:
 
     def _client(self, module: ModuleType, *path: str) -> Clients:
         make = getattr(module, self._library.cluster)
-        limits = default_limits(self._library, *path, seconds=ONE_OF_MANY_SECONDS)
-        settings = {"max_connections": _MAX_CONNECTIONS, **limits, **self._settings}
+        defaults = default_settings(self._library, *path, seconds=ONE_OF_MANY_SECONDS)
+        settings = {"max_connections": _MAX_CONNECTIONS, **defaults, **self._settings}
         if self._library is VALKEY:
             settings.setdefault("cluster_error_retry_attempts", 1)
         # The client that blocks connects here: its errors are not those of arguments.

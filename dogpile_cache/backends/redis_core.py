@@ -52,6 +52,7 @@ class RedisCore(BytesBackend, LeasingBackend):
         native_async=True,
         lasting=False,
         ttl=True,
+        multi=True,
         network=True,
     )
     _library: ClassVar[Library] = REDIS

@@ -44,6 +44,8 @@ _NONSENSE = _Meaning(
     True, "what answers does not speak the protocol: is it a Redis or Valkey server?"
 )
 
+_OURS = _Meaning(False, "")
+
 # By the name of the client's class: both libraries have the same names.
 _BY_CLASS = {
     "AuthenticationError": _REFUSED,
@@ -121,7 +123,17 @@ def raise_failure(backend: str, operation: str, error: Exception) -> NoReturn:
     raise kind(backend, operation, meaning.reason) from cause
 
 
+def is_nonsense(error: Exception) -> bool:
+    """Return whether a client stumbled over what it read.
+
+    It may then take a connection for ready that is not: it has to be closed.
+    """
+    return _meaning(error) is _NONSENSE
+
+
 def _meaning(error: Exception) -> _Meaning:
+    if isinstance(error, (BackendError, ValidationError)):
+        return _OURS
     names = [kind.__name__ for kind in type(error).__mro__]
     for name in names:
         if name in _BY_CLASS:

@@ -75,10 +75,10 @@ def mapping_in(arguments: BackendArguments, name: str) -> Mapping[str, Any]:
     return value
 
 
-def default_limits(
+def default_settings(
     library: Library, *path: str, seconds: float | None = None
 ) -> dict[str, Any]:
-    """Return the time-outs and tries of a connection that was given none.
+    """Return what holds for a connection unless the arguments say otherwise.
 
     :param path: ``"asyncio"`` for the clients of event loops.
     :param seconds: for both time-outs.
@@ -87,6 +87,8 @@ def default_limits(
         "socket_timeout": seconds or READ_SECONDS,
         "socket_connect_timeout": seconds or CONNECT_SECONDS,
         "retry": bounded_retry(library, *path),
+        # Any string may be a key, half of a surrogate pair in it or not.
+        "encoding_errors": "surrogatepass",
     }
 
 

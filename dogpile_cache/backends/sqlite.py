@@ -322,6 +322,7 @@ class SqliteBackend(BytesBackend, LeasingBackend):
             self._walk()
 
     def _walk(self) -> None:
+        self._file.trim()
         # What was to be written is written; a walk that fails can wait.
         with suppress(BackendError):
             evicted = self._file.run("evict", self._tables.walk)

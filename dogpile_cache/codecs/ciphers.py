@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _FERNET = b"fernet:"
 _FERNET_KEY = re.compile(rb"[A-Za-z0-9_-]{43}=")
-_LABEL = b"dogpile.cache 3 aes-gcm key\0"
+LABEL = b"dogpile.cache 3 aes-gcm key\0"
 _NONCE_SIZE = 12
 _DIGEST_SIZE = 32
 
@@ -85,7 +85,7 @@ class _AesGcm:
         self._cipher = load("encryption_key", "crypto", package).AESGCM
         exceptions = load("encryption_key", "crypto", "cryptography.exceptions")
         self._refused: Any = (exceptions.InvalidTag, ValueError)
-        self._begun: hmac.HMAC = hmac.new(key, _LABEL, "sha256")
+        self._begun: hmac.HMAC = hmac.new(key, LABEL, "sha256")
 
     def encrypt(self, bound: bytes, body: bytes) -> bytes:
         nonce = os.urandom(_NONCE_SIZE)

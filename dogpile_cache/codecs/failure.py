@@ -65,9 +65,6 @@ class Failures:
 
 
 def _pickle(error: BaseException) -> bytes:
-    # An exit or an interrupt is for its own process alone.
-    if not isinstance(error, Exception):
-        return b""
     try:
         pickled = pickle.dumps(error, protocol=5)
     # Exceptions hold anything, and their types' methods raise anything.
@@ -85,6 +82,7 @@ def _unpickle(pickled: bytes) -> Exception | None:
     # Many an exception pickles and does not unpickle, in any way it likes.
     except Exception:  # noqa: BLE001
         return None
+    # An exit or an interrupt is for its own process alone.
     return error if isinstance(error, Exception) else None
 
 

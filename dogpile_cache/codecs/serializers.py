@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from dogpile.cache.codecs.checks import load, nearest
@@ -18,7 +18,7 @@ _NAMES = tuple(name for name in SERIALIZERS if name != "own")
 # What JSON gives back as it was. Of tuples it makes lists, which is
 # documented; the check lets them pass.
 _JSON_SCALARS = frozenset({str, int, float, bool, type(None)})
-_JSON_TYPES = _JSON_SCALARS | {dict, list, tuple}
+_TEXT = frozenset({str})
 
 _TUPLE = 1
 
@@ -150,22 +150,20 @@ def _load_json(raw: bytes | memoryview) -> Any:
 def _foreign_to_json(payload: Any) -> str | None:
     """Say what JSON would not give back as it was, if there is anything."""
     waiting = [payload]
-    while waiting:
-        node = waiting.pop()
-        kinds = {type(node)}
-        items: Any = ()
-        if type(node) is dict:
-            if not set(map(type, node)) <= {str}:
+    items: Iterable[Any]
+    for node in waiting:
+        kind = type(node)
+        if kind is dict:
+            if not _TEXT.issuperset(map(type, node)):
                 return "JSON makes text of keys that are not"
             items = node.values()
-        elif type(node) in {list, tuple}:
+        elif kind is list or kind is tuple:
             items = node
-        kinds.update(map(type, items))
-        if not kinds <= _JSON_TYPES:
-            kind = next(iter(kinds - _JSON_TYPES))
+        elif kind in _JSON_SCALARS:
+            continue
+        else:
             return f"JSON would not give back a {kind.__name__}"
-        if not kinds <= _JSON_SCALARS:
-            waiting.extend(x for x in items if type(x) not in _JSON_SCALARS)
+        waiting.extend([item for item in items if type(item) not in _JSON_SCALARS])
     return None
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dogpile.cache.codecs.chain import Chain
 from dogpile.cache.codecs.checks import nearest
 from dogpile.cache.exception import ValidationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dogpile.cache.codecs.chain import Chain
 
 #: The settings that must never be shown, nor coerced to numbers.
 SECRET_SETTINGS = frozenset({"signing_key", "encryption_key"})
@@ -32,6 +35,9 @@ def build_chain(settings: Mapping[str, Any], *, context: str | None) -> Chain:
         is no use; the text has no key.
     :raises ConfigurationError: where a package is not installed.
     """
+    # A region of objects has no chain, and does without what it imports.
+    from dogpile.cache.codecs.chain import Chain
+
     chosen: dict[str, Any] = {}
     for name, given in settings.items():
         if name not in CODEC_SETTINGS:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 # So that one secret may serve as signing key and encryption key: nothing
 # that is computed under one label is of use under the other.
-_LABEL = b"dogpile.cache 3 signature\0"
+LABEL = b"dogpile.cache 3 signature\0"
 
 SIGNATURE_SIZE = 32
 
@@ -23,7 +23,7 @@ class Signer:
     def __init__(self, keys: tuple[bytes, ...]) -> None:
         import hmac
 
-        self._begun = tuple(hmac.new(key, _LABEL, "sha256") for key in keys)
+        self._begun = tuple(hmac.new(key, LABEL, "sha256") for key in keys)
         self._compare = hmac.compare_digest
 
     def sign(self, bound: bytes, body: bytes | memoryview) -> bytes:

@@ -1,0 +1,197 @@
+"""Where a client of memcached is called, and what it raises becomes ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from dogpile.cache.backends.memcached_pool import Busy, ClientPool
+from dogpile.cache.backends.memcached_text import check_key
+from dogpile.cache.backends.memcached_wire import (
+    Garbled,
+    IllegalKey,
+    Oversized,
+    Refused,
+    Unreachable,
+)
+from dogpile.cache.backends.network import key_prefix, wrapped
+from dogpile.cache.exception import BackendError, ValueTooLarge
+
+_NEWS = (ConnectionRefusedError, Garbled, Unreachable, Busy)
+
+
+class Faults:
+    """What the errors of a client mean; each client has its own.
+
+    :param is_ring: there are several servers, of which one may be gone.
+    """
+
+    def __init__(self, *, is_ring: bool = False) -> None:
+        self.is_ring = is_ring
+
+    def is_lost(self, error: Exception) -> bool:
+        """Return whether nobody answers."""
+        return isinstance(error, OSError)
+
+    def is_too_large(self, error: Exception) -> bool:
+        """Return whether the server takes no value of that size."""
+        return isinstance(error, Oversized)
+
+    def is_harmless(self, error: BaseException) -> bool:
+        """Return whether the client is as good as before."""
+        # A ring remembers which server is gone, and spares it for a while.
+        is_noted = self.is_ring and isinstance(error, OSError)
+        return is_noted or isinstance(error, (Oversized, Refused, IllegalKey))
+
+    def is_stale(self, error: BaseException) -> bool:
+        """Return whether the connection may have ended before it was used."""
+        return isinstance(error, ConnectionError) and not isinstance(error, _NEWS)
+
+    def reason(self, error: Exception) -> str | None:
+        """Return why, where that can be said better than by the error's name."""
+        return None
+
+
+class Edge:
+    """Calls clients out of a pool: each answers one caller at a time.
+
+    :param pool: of the clients.
+    :param create: makes a client.
+    :param faults: returns what the client's errors mean.
+    :param name: the backend's, for errors.
+    :param servers: for errors.
+    """
+
+    def __init__(
+        self,
+        pool: ClientPool,
+        create: Callable[[], Any],
+        faults: Callable[[], Faults],
+        *,
+        name: str,
+        servers: str,
+    ) -> None:
+        self._pool = pool
+        self._create = create
+        self._faults = faults
+        self._name = name
+        self._servers = servers
+
+    def call(
+        self,
+        operation: str,
+        work: str | Callable[..., Any],
+        *args: Any,
+        **options: Any,
+    ) -> Any:
+        """Have a client do something.
+
+        :param operation: the backend's method, for errors.
+        :param work: a method of the client, or what is called with a client.
+        :raises BackendError: it failed.
+        """
+        client = self._pool.take_idle()
+        if client is None:
+            return self._call_new(operation, work, args, options)
+        try:
+            if work.__class__ is str:
+                answer = getattr(client, work)(*args, **options)  # type: ignore[arg-type]  # a string
+            else:
+                answer = work(client, *args, **options)  # type: ignore[operator]  # no string
+        except BaseException as error:  # noqa: BLE001 - fail() raises it again
+            if not self._was_left_behind(client, error):
+                self.fail(operation, error, args)
+        else:
+            self._pool.give(client)
+            return answer
+        return self._call_new(operation, work, args, options)
+
+    def _call_new(
+        self,
+        operation: str,
+        work: str | Callable[..., Any],
+        args: tuple[Any, ...],
+        options: Mapping[str, Any],
+    ) -> Any:
+        client = None
+        try:
+            client = self._pool.take_new(self._create)
+            if isinstance(work, str):
+                answer = getattr(client, work)(*args, **options)
+            else:
+                answer = work(client, *args, **options)
+        except BaseException as error:  # noqa: BLE001 - fail() raises it again
+            if client is not None:
+                self._put_away(client, error)
+            self.fail(operation, error, args)
+        self._pool.give(client)
+        return answer
+
+    def _was_left_behind(self, client: Any, error: BaseException) -> bool:
+        """Put a client away, and return whether a new one may have more luck.
+
+        So it is where its connection had ended before it was asked: the server
+        was restarted, or somebody on the way has no patience.
+        """
+        self._put_away(client, error)
+        if not self._faults().is_stale(error):
+            return False
+        # The others were connected to the same server.
+        self._pool.discard_idle()
+        return True
+
+    def _put_away(self, client: Any, error: BaseException) -> None:
+        if self._faults().is_harmless(error):
+            self._pool.give(client)
+        else:
+            # An answer may still be on its way: nobody may take it for his.
+            self._pool.discard(client)
+
+    def fail(
+        self, operation: str, error: BaseException, args: tuple[Any, ...] = ()
+    ) -> NoReturn:
+        """Raise a client's error as one of ours.
+
+        :param args: what the client was called with; the key comes first.
+        """
+        if not isinstance(error, Exception):
+            raise error
+        key = args[0] if args else None
+        if isinstance(key, str) and not isinstance(error, OSError):
+            # Each client has a way of its own to say that a key is no key.
+            error = _illegality(key) or error
+        where = f"{key_prefix(key)}: " if isinstance(key, (str, bytes)) else ""
+        if self._faults().is_too_large(error):
+            raise ValueTooLarge(
+                self._name,
+                operation,
+                f"{where}more bytes than the server takes (1 MB, unless it was "
+                "started with -I)",
+            ) from error
+        raise self._as_ours(operation, error, where) from error
+
+    def _as_ours(self, operation: str, error: Exception, where: str) -> BackendError:
+        faults = self._faults()
+        reason = faults.reason(error)
+        if reason is not None:
+            reason = f"{reason} ({self._servers})"
+        elif isinstance(error, Refused):
+            reason = f"{where}the server did not store it, for want of memory perhaps"
+        elif isinstance(error, IllegalKey):
+            reason = f"{where}{error}"
+        elif isinstance(error, TimeoutError):
+            reason = f"no answer in time ({self._servers})"
+        elif isinstance(error, (Garbled, Unreachable, Busy)):
+            reason = f"{error} ({self._servers})"
+        elif isinstance(error, OSError):
+            reason = f"{error.strerror or type(error).__name__} ({self._servers})"
+        gone = (type(error),) if faults.is_lost(error) else ()
+        return wrapped(self._name, operation, error, gone=gone, reason=reason)
+
+
+def _illegality(key: str) -> IllegalKey | None:
+    try:
+        check_key(key)
+    except IllegalKey as error:
+        return error
+    return None

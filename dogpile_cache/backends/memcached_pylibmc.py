@@ -1,0 +1,228 @@
+"""pylibmc: plain bytes, no miss in place of an error, batches in one exchange."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pylibmc  # type: ignore[import-untyped,import-not-found,unused-ignore]
+from pylibmc.client import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
+    server_type_map,
+    translate_server_spec,
+)
+
+from dogpile.cache.backends.memcached_edge import Faults
+from dogpile.cache.backends.memcached_text import FLAG_TEXT, Batches, Swap
+from dogpile.cache.backends.memcached_wire import Channel, Refused, SocketChannel
+from dogpile.cache.backends.network import Address
+from dogpile.cache.clock import SYSTEM_CLOCK
+
+#: What pylibmc raises where it cannot be what it is asked to be.
+UNFIT = (TypeError, ValueError, KeyError, pylibmc.Error)
+
+# The time-outs of libmemcached are as exact as the scheduler is.
+_ALMOST = 0.9
+# With these the servers change places, and its hash() tells the old ones.
+_MOVING = frozenset({"namespace", "auto_eject", "remove_failed"})
+
+
+class Client(pylibmc.Client):  # type: ignore[misc,unused-ignore]  # untyped
+    """A client that reads bytes, and tells a silent server from a miss.
+
+    libmemcached makes a round trip for each key that is written, and cannot
+    read the cas ids of many keys. So that is done over a connection of our
+    own, to the server that libmemcached would choose.
+
+    :param servers: as pylibmc takes them.
+    :param behaviors: as pylibmc takes them.
+    :param binary: speak the binary protocol.
+    :param login: user name and password, for SASL.
+    :param patience: seconds after which the server was silent.
+    :param channels: to the servers, in their order; may be none.
+    :param serde: from values to bytes and flags, and back.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[str],
+        *,
+        behaviors: Mapping[str, Any],
+        binary: bool,
+        login: tuple[str, str] | None,
+        patience: float,
+        channels: Sequence[Channel],
+        serde: Any,
+    ) -> None:
+        username, password = login or (None, None)
+        super().__init__(
+            list(servers),
+            behaviors=dict(behaviors),
+            binary=binary,
+            username=username,
+            password=password,
+        )
+        self._patience = patience * _ALMOST
+        self._channels = channels
+        self._batches: Batches | None = None
+        # A server with SASL speaks the binary protocol alone.
+        is_fixed = login is None and not any(map(behaviors.get, _MOVING))
+        if is_fixed and channels:
+            self._batches = Batches(self._channel_of, serde)
+
+    def _channel_of(self, key: str) -> Channel:
+        return self._channels[self.hash(key)]
+
+    @staticmethod
+    def deserialize(value: bytes | None, flags: int) -> Any:
+        """Return what is stored; nothing is unpickled."""
+        # An empty value arrives as None.
+        raw = value or b""
+        return raw.decode(errors="replace") if flags & FLAG_TEXT else raw
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key."""
+        began = _now()
+        value = _get(self, key)
+        if value is None:
+            self._require_answer(began)
+            return default
+        return value
+
+    def get_multi(self, keys: Sequence[str], **options: Any) -> Any:
+        """Return the values of the keys that have one."""
+        began = _now()
+        found = _get_multi(self, keys, **options)
+        if len(found) < len(keys):
+            self._require_answer(began)
+        return found
+
+    def _require_answer(self, began: float) -> None:
+        # To libmemcached a server that says nothing has nothing.
+        if _now() - began >= self._patience:
+            raise TimeoutError
+
+    def take_many(
+        self, marks: Mapping[str, bytes], time: int
+    ) -> Mapping[str, tuple[Any, int]]:
+        """Add the values of keys that have none; return all with cas ids."""
+        if self._batches is not None:
+            return self._batches.take(marks, time)
+        for key, mark in marks.items():
+            self.add(key, mark, time=time)
+        return self.read_many(list(marks))
+
+    def read_many(self, keys: Sequence[str]) -> Mapping[str, tuple[Any, int]]:
+        """Return the values of the keys that have one, with cas ids."""
+        if self._batches is not None:
+            return self._batches.gets(keys)
+        began = _now()
+        found = {key: self.gets(key) for key in keys}
+        if None in found.values():
+            self._require_answer(began)
+        return {key: pair for key, pair in found.items() if pair[1] is not None}
+
+    def swap_many(self, swaps: Sequence[Swap], time: int) -> list[bool | None]:
+        """Store values where the cas id is still the same."""
+        if self._batches is not None:
+            return self._batches.swap(swaps, time)
+        # It does not say how old its connections are.
+        return [
+            None if swap.since is not None else self._swap(swap, time) for swap in swaps
+        ]
+
+    def _swap(self, swap: Swap, time: int) -> bool:
+        try:
+            return bool(self.cas(swap.key, swap.value, swap.cas, time=time))
+        except pylibmc.NotFound:
+            return False
+
+    def store_many(self, mapping: Mapping[str, bytes], time: int) -> None:
+        """Store values, whatever the keys had."""
+        if self._batches is not None:
+            self._batches.store(mapping, time)
+        elif self.set_multi(dict(mapping), time=time):
+            raise Refused
+
+    def remove_many(self, keys: Sequence[str]) -> None:
+        """Remove the values of the keys."""
+        if self._batches is not None:
+            self._batches.remove(keys)
+        else:
+            self.delete_multi(keys)
+
+    def disconnect_all(self) -> None:
+        """End all connections."""
+        for channel in self._channels:
+            channel.drop()
+        super().disconnect_all()
+
+    def abandon(self) -> None:
+        """Never say goodbye: the connection is the parent's, who needs it yet."""
+        for channel in self._channels:
+            channel.drop()
+        # Whatever libmemcached frees, it first tells the server to quit.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
+
+
+_get = pylibmc.Client.get
+_get_multi = pylibmc.Client.get_multi
+_now = SYSTEM_CLOCK.monotonic
+
+
+class PylibmcFaults(Faults):
+    """What the errors of pylibmc mean."""
+
+    _lost = (
+        *(pylibmc.ConnectionError, pylibmc.HostLookupError, pylibmc.SocketCreateError),
+        *(pylibmc.ServerDown, pylibmc.ServerDead, pylibmc.UnknownReadFailure),
+        *(pylibmc.ReadError, pylibmc.WriteError, pylibmc.ProtocolError),
+        *(pylibmc.UnixSocketError, pylibmc.NoServers),
+    )
+    _gone = (pylibmc.ConnectionError, pylibmc.ServerDown, pylibmc.ServerDead)
+
+    def is_lost(self, error: Exception) -> bool:
+        """Return whether nobody answers."""
+        # Time-outs have no class of their own.
+        is_lost = type(error) is pylibmc.Error or isinstance(error, self._lost)
+        return is_lost or super().is_lost(error)
+
+    def is_too_large(self, error: Exception) -> bool:
+        """Return whether the server takes no value of that size."""
+        return isinstance(error, pylibmc.TooBig) or super().is_too_large(error)
+
+    def is_harmless(self, error: BaseException) -> bool:
+        """Return whether the client is as good as before."""
+        is_noted = self.is_ring and isinstance(error, self._gone)
+        return (
+            is_noted or isinstance(error, pylibmc.TooBig) or super().is_harmless(error)
+        )
+
+    def is_stale(self, error: BaseException) -> bool:
+        """Return whether the connection may have ended before it was used."""
+        if isinstance(error, self._gone):
+            return not self.is_ring or isinstance(error, pylibmc.ConnectionError)
+        return super().is_stale(error)
+
+    def reason(self, error: Exception) -> str | None:
+        """Return why, where that can be said better than by the error's name."""
+        if isinstance(error, pylibmc.Error):
+            # Without the key, and whatever else comes before the last colon.
+            _, mark, words = str(error).rpartition(": ")
+            return words.lower() if mark else f"pylibmc.{type(error).__name__}"
+        return None
+
+
+def channels_to(
+    servers: Sequence[str], connect_timeout: float | None, read_timeout: float | None
+) -> list[Channel]:
+    """Return channels to the servers; none if one of them is not for TCP."""
+    channels: list[Channel] = []
+    for server in servers:
+        kind, host, port, _ = translate_server_spec(server)
+        if kind == server_type_map["udp"]:
+            return []
+        is_path = kind == server_type_map["unix"]
+        address = Address("", 0, host) if is_path else Address(host, port)
+        channels.append(SocketChannel(address, connect_timeout, read_timeout))
+    return channels

@@ -1,0 +1,171 @@
+"""pymemcache: a server that is away is an error, whichever of the ring it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pymemcache.client.base import Client  # type: ignore[import-untyped,import-not-found,unused-ignore]
+from pymemcache.client.hash import HashClient  # type: ignore[import-untyped,import-not-found,unused-ignore]
+from pymemcache.client.retrying import RetryingClient  # type: ignore[import-untyped,import-not-found,unused-ignore]
+from pymemcache.exceptions import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
+    MemcacheError,
+    MemcacheIllegalInputError,
+    MemcacheServerError,
+    MemcacheUnexpectedCloseError,
+)
+
+from dogpile.cache.backends.memcached_edge import Faults
+from dogpile.cache.backends.memcached_text import Batches, Swap
+from dogpile.cache.backends.memcached_wire import (
+    Channel,
+    Received,
+    Unreachable,
+    stamp,
+)
+
+__all__ = ["PymemcacheFaults", "RetryingClient", "Ring", "SingleClient"]
+
+
+class SingleClient(Client):  # type: ignore[misc,unused-ignore]  # untyped
+    """A client of one server, which lends its connection to batches."""
+
+    def __init__(self, server: Any, **options: Any) -> None:
+        self.born = 0
+        self._received: Received | None = None
+        super().__init__(server, **options)
+        self._batches = Batches(lambda key: self, self.serde)
+
+    def _connect(self) -> None:
+        super()._connect()
+        self._received = Received(self.sock.recv)
+        self.born = stamp()
+
+    def connect(self) -> None:
+        """See to it that a connection stands."""
+        if self.sock is None:
+            self._connect()
+
+    def send(self, request: bytes) -> None:
+        """Send bytes over the connection that stands."""
+        self.sock.sendall(request)
+
+    def line(self) -> bytes:
+        """Receive a line, and return it without its end."""
+        return self._stream().line()
+
+    def block(self, size: int) -> bytes:
+        """Receive so many bytes and a line's end, and return the bytes."""
+        return self._stream().block(size)
+
+    def drop(self) -> None:
+        """End the connection; the next ``connect()`` makes another."""
+        self.close()
+
+    def _stream(self) -> Received:
+        if self._received is None:
+            raise ConnectionResetError("there is no connection")
+        return self._received
+
+    def take_many(
+        self, marks: Mapping[str, bytes], time: int
+    ) -> Mapping[str, tuple[Any, int]]:
+        """Add the values of keys that have none; return all with cas ids."""
+        return self._batches.take(marks, time)
+
+    def read_many(self, keys: Sequence[str]) -> Mapping[str, tuple[Any, int]]:
+        """Return the values of the keys that have one, with cas ids."""
+        return self._batches.gets(keys)
+
+    def swap_many(self, swaps: Sequence[Swap], time: int) -> list[bool | None]:
+        """Store values where the cas id is still the same."""
+        return self._batches.swap(swaps, time)
+
+    def store_many(self, mapping: Mapping[str, bytes], time: int) -> None:
+        """Store values, whatever the keys had."""
+        self._batches.store(mapping, time)
+
+    def remove_many(self, keys: Sequence[str]) -> None:
+        """Remove the values of the keys."""
+        self._batches.remove(keys)
+
+
+class Ring(HashClient):  # type: ignore[misc,unused-ignore]  # untyped
+    """A client of several servers that never takes one for another silently."""
+
+    client_class = SingleClient
+
+    def __init__(self, servers: Sequence[Any], **options: Any) -> None:
+        super().__init__(servers, **options)
+        self._batches = Batches(self._channel_of, options["serde"])
+
+    def _channel_of(self, key: str) -> Channel:
+        channel: Channel = self._get_client(key)
+        return channel
+
+    def _safely_run_func(
+        self, client: Any, func: Any, default_val: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        # pymemcache answers with the default value while it spares a server:
+        # a miss that is none, and a delete that was never sent.
+        found = super()._safely_run_func(client, func, _UNSENT, *args, **kwargs)
+        if found is _UNSENT:
+            raise Unreachable("a server of the ring is gone, and spared for a moment")
+        return found
+
+    def take_many(
+        self, marks: Mapping[str, bytes], time: int
+    ) -> Mapping[str, tuple[Any, int]]:
+        """Add the values of keys that have none; return all with cas ids."""
+        return self._batches.take(marks, time)
+
+    def read_many(self, keys: Sequence[str]) -> Mapping[str, tuple[Any, int]]:
+        """Return the values of the keys that have one, with cas ids."""
+        return self._batches.gets(keys)
+
+    def swap_many(self, swaps: Sequence[Swap], time: int) -> list[bool | None]:
+        """Store values where the cas id is still the same."""
+        return self._batches.swap(swaps, time)
+
+    def store_many(self, mapping: Mapping[str, bytes], time: int) -> None:
+        """Store values, whatever the keys had."""
+        self._batches.store(mapping, time)
+
+    def remove_many(self, keys: Sequence[str]) -> None:
+        """Remove the values of the keys."""
+        self._batches.remove(keys)
+
+
+_UNSENT = object()
+
+
+class PymemcacheFaults(Faults):
+    """What the errors of pymemcache mean."""
+
+    def is_lost(self, error: Exception) -> bool:
+        """Return whether nobody answers."""
+        if isinstance(error, (MemcacheServerError, MemcacheIllegalInputError)):
+            return False
+        return isinstance(error, MemcacheError) or super().is_lost(error)
+
+    def is_too_large(self, error: Exception) -> bool:
+        """Return whether the server takes no value of that size."""
+        if isinstance(error, MemcacheServerError):
+            return b"too large" in error.args[0]
+        return super().is_too_large(error)
+
+    def is_harmless(self, error: BaseException) -> bool:
+        """Return whether the client is as good as before."""
+        # It ends its connection itself; a ring remembers which server is gone.
+        return isinstance(error, Exception)
+
+    def is_stale(self, error: BaseException) -> bool:
+        """Return whether the connection may have ended before it was used."""
+        is_closed = isinstance(error, MemcacheUnexpectedCloseError)
+        return is_closed or super().is_stale(error)
+
+    def reason(self, error: Exception) -> str | None:
+        """Return why, where that can be said better than by the error's name."""
+        if isinstance(error, MemcacheUnexpectedCloseError):
+            return "the server closed the connection"
+        return None
