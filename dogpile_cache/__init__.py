@@ -6,22 +6,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dogpile.cache.api import (
         NO_VALUE as NO_VALUE,
-    )
-    from dogpile.cache.api import (
         BytesBackend as BytesBackend,
-    )
-    from dogpile.cache.api import (
         CacheBackend as CacheBackend,
-    )
-    from dogpile.cache.api import (
         CachedValue as CachedValue,
     )
     from dogpile.cache.creation import Creation as Creation
     from dogpile.cache.policy import Policy as Policy
     from dogpile.cache.ports import quick as quick
     from dogpile.cache.proxy import ProxyBackend as ProxyBackend
-    from dogpile.cache.region import CacheRegion as CacheRegion
-    from dogpile.cache.region import make_region as make_region
+    from dogpile.cache.region import (
+        CacheRegion as CacheRegion,
+        make_region as make_region,
+    )
     from dogpile.cache.registry import register_backend as register_backend
 
 _HOMES = {

@@ -7,7 +7,7 @@ import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from dogpile.cache.clock import SYSTEM_CLOCK, Clock
 from dogpile.cache.exception import CantDeserializeException
@@ -66,7 +66,7 @@ class NoValue(enum.Enum):
 
 
 #: There is no such value. False, and yet not ``None``, which may be cached.
-NO_VALUE = NoValue.NO_VALUE
+NO_VALUE: Final = NoValue.NO_VALUE
 
 NoValueType: TypeAlias = Literal[NoValue.NO_VALUE]
 # A user's own value: the one place where anything may pass.

@@ -147,7 +147,7 @@ def _name(backend: Any) -> str:
 def _check_arguments(
     kind: Any, arguments: Mapping[str, Any], *, strict: bool
 ) -> None:
-    known = getattr(kind, "argument_names", frozenset())
+    known: frozenset[str] = getattr(kind, "argument_names", frozenset())
     if not known:
         return  # a backend of somebody else's, who checks it
     for name in arguments:
@@ -215,7 +215,7 @@ def read_settings(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     flat = {
         name[len(start) :]: value
         for name, value in config.items()
-        if isinstance(name, str) and name.startswith(start)
+        if str(name).startswith(start)
     }
     for name, value in {**nested, **flat}.items():
         if nested is config and isinstance(value, Mapping) and name != "arguments":

@@ -58,12 +58,13 @@ class FastPath:
     def __init__(self, region: Any, storage: Storage) -> None:
         self._region = region
         self._storage = storage
-        self._backend: Any = storage.actual
+        backend: Any = storage.actual
+        self._backend = backend
         self._entries: Any = storage.entries
         self._space: dict[str, Any] = {}
-        self._is_bounded: bool = self._backend.is_bounded
+        self._is_bounded: bool = backend.is_bounded
         #: What entries must have been judged under to be handed out at once.
-        self.epoch: object = self._backend.epoch
+        self.epoch: object = backend.epoch
 
     @staticmethod
     def fits(storage: Storage) -> bool:
@@ -98,9 +99,22 @@ class FastPath:
         if own.get is kind.get and region.ignore_expiration:
             space["get"] = self._compile("get", _GET, key_of)
         if own.get_or_create is kind.get_or_create:
-            space["get_or_create"] = self._compile(
-                "get_or_create", _GET_OR_CREATE, key_of
-            )
+            function = self._compile("get_or_create", _GET_OR_CREATE, key_of)
+            strict = _GET_OR_CREATE.replace("True", "entry.epoch is epoch")
+            bodies = (function, self._compile("get_or_create", strict, key_of))
+            self._bodies = [body.__code__ for body in bodies]
+            self._get_or_create = space["get_or_create"] = function
+            self._choose_body()
+
+    _bodies: list[Any] | None = None
+    _get_or_create: Any = None
+
+    def _choose_body(self) -> None:
+        """Look at epochs only if there are entries of more than one."""
+        if self._bodies is not None:
+            body = self._bodies[self._backend.is_mixed]
+            # The same function, for whoever has it already.
+            self._get_or_create.__code__ = body
 
     def _compile(self, name: str, source: str, key_of: str) -> Callable[..., Any]:
         # Compared to a closure: no cells, and only the steps that are needed.
@@ -117,6 +131,7 @@ class FastPath:
         self.epoch = self._backend.epoch
         self._space["epoch"] = self.epoch
         self._space["plain"] = self.plain(self._storage.policy)
+        self._choose_body()
         for function in list(self._region._functions):
             function.forget()
 
@@ -221,7 +236,7 @@ def get_or_create(
         entry = entries[KEY]
         payload = entry.payload
         if (
-            entry.epoch is epoch
+            True
             and entry.born <= clock.time() < entry.until
             and expiration_time is None
             and not settings

@@ -248,9 +248,14 @@ def _made_meanwhile(
     verdict = storage.judge(found, call.policy, marks, explicit=call.explicit)
     if verdict not in (FRESH, EARLY):
         return None
-    if seen.verdict is EARLY and seen.value.metadata["ct"] == found.metadata["ct"]:
-        return None
-    return (found.payload,)
+    return None if _is_seen(found, seen) else (found.payload,)
+
+
+def _is_seen(found: Found, seen: Seen) -> bool:
+    """Return whether it is the very value that is to be refreshed early."""
+    if seen.verdict is not EARLY or found is NO_VALUE or seen.value is NO_VALUE:
+        return False
+    return bool(found.metadata["ct"] == seen.value.metadata["ct"])
 
 
 def _records(call: Call, found: Found) -> tuple[str, ...]:
@@ -324,10 +329,7 @@ async def _acquire(
         marks = await records(ports, storage, _records(call, found))
         verdict = storage.judge(found, call.policy, marks, explicit=call.explicit)
         now = Seen(found, verdict, marks)
-        fresh = verdict in (FRESH, EARLY) and not (
-            seen.verdict is EARLY
-            and found.metadata["ct"] == seen.value.metadata["ct"]  # type: ignore[union-attr]
-        )
+        fresh = verdict in (FRESH, EARLY) and not _is_seen(found, seen)
         if fresh or (verdict is not MISS and not lease.granted):
             if lease.granted:
                 await ports.call(storage, "release", lease)

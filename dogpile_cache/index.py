@@ -158,7 +158,7 @@ class Index:
             if all(map(_is_safe, parts, types)):
                 self._plain[parts[0] if len(parts) == 1 else parts] = entry
         elif all(map(_is_safe, parts, types)):
-            self._typed[(*parts, *types)] = entry
+            self._typed[parts + types] = entry
         self._check(entry)
 
     def _check(self, entry: Any) -> None:

@@ -7,7 +7,6 @@ times, so that clocks need not agree. An empty record was never written.
 
 from __future__ import annotations
 
-
 from collections.abc import Mapping
 
 from dogpile.cache.api import RECORD_PREFIX

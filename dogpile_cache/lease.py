@@ -15,9 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dogpile.cache.api import (
-    CacheBackend,
-    BackendFormatted,
     BackendSetType,
+    CacheBackend,
     CacheMutex,
     KeyType,
     Lease,

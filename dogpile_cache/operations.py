@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dogpile.cache.api import NO_VALUE, CachedValue, NoValueType
-from dogpile.cache.exception import BackendError
+from dogpile.cache.exception import BackendError, BackendUnavailable
 from dogpile.cache.flow import Seen, note, records
 from dogpile.cache.invalidation import NEVER, renewed
 from dogpile.cache.policy import EARLY, FRESH, Policy, kept_for
@@ -240,10 +240,13 @@ async def delete_multi(ports: Ports, storage: Storage, names: Sequence[Any]) -> 
     else:
         for key in keys:
             storage.flights.void(key)
-        if len(keys) == 1:
-            await ports.call(storage, "delete", keys[0])
-        else:
-            await ports.call(storage, "delete_multi", keys)
+        try:
+            if len(keys) == 1:
+                await ports.call(storage, "delete", keys[0])
+            else:
+                await ports.call(storage, "delete_multi", keys)
+        except BackendUnavailable as error:
+            _require_journal(storage, error)
     if "delete" in storage.events.wanted:
         for name in names:
             storage.events.emit("delete", name)
@@ -266,16 +269,39 @@ async def invalidate(
         if storage.holds_records:
             mark = storage.marks((name,))[name]
         elif not hard:
-            found = await ports.call(storage, "get_records", [name])
-            mark = (await note(ports, storage, (name,), found))[name]
+            mark = await _current_mark(ports, storage, name)
         mark = renewed(mark, new_id(), hard=hard)
         if not storage.holds_records:
             raw = storage.record_value(name, mark)
-            await ports.call(storage, "set_record", name, raw)
+            try:
+                await ports.call(storage, "set_record", name, raw)
+            except BackendUnavailable as error:
+                _require_journal(storage, error)
         storage.note_mark(name, mark)
-    storage.start_epoch()
+    whole = hard and names == (storage.record,) and len(storage.records) == 1
+    storage.start_epoch(is_end=whole)
     if "invalidate" in storage.events.wanted:
         storage.events.emit("invalidate", hard=hard, records=tuple(names))
+
+
+def _require_journal(storage: Storage, error: BackendUnavailable) -> None:
+    """Go on if a journal has the invalidation, and will make up for it.
+
+    :raises BackendUnavailable: there is no journal, or the policy says so.
+    """
+    if storage.shared.guard is None or storage.policy.on_backend_error == "raise":
+        raise error
+    storage.events.emit("backend_error", error=error)
+
+
+async def _current_mark(ports: Ports, storage: Storage, name: str) -> str:
+    """Return what a record holds, or held when the backend was last there."""
+    try:
+        found = await ports.call(storage, "get_records", [name])
+        return (await note(ports, storage, (name,), found))[name]
+    except BackendUnavailable as error:
+        _require_journal(storage, error)
+        return storage.shared.marks.get(name, (NEVER, 0.0))[0]
 
 
 async def is_locked(ports: Ports, storage: Storage, name: Any) -> bool:

@@ -21,8 +21,9 @@ T = TypeVar("T")
 class Ports(Protocol):
     """What a flow needs of the world."""
 
-    #: The event loop that the flow runs in; ``None`` in a thread.
-    loop: Any
+    @property
+    def loop(self) -> Any:
+        """The event loop that the flow runs in; ``None`` in a thread."""
 
     async def call(self, storage: Storage, name: str, *given: Any, **how: Any) -> Any:
         """Call an operation of the backend."""
@@ -142,7 +143,10 @@ CALLERS = Workers(32)
 class ThreadPorts:
     """Call and block."""
 
-    loop = None
+    @property
+    def loop(self) -> Any:
+        """No loop."""
+        return None
 
     async def call(self, storage: Storage, name: str, *given: Any, **how: Any) -> Any:
         """Call an operation of the backend."""

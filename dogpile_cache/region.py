@@ -712,8 +712,7 @@ class CacheRegion(AsyncTwins):
         :param version: of the code; another version has other values.
         :param policy: other fields of ``Policy``.
         """
-        names = ("expiration_time", "should_cache_fn", "to_str")
-        names += ("function_key_generator",)
+        names = _OPTIONS
         options.update(zip(names, given, strict=False))
         return decorated(self, CachedFunction, namespace, options)
 
@@ -749,8 +748,7 @@ class CacheRegion(AsyncTwins):
         :param function_multi_key_generator: makes the keys.
         :param policy: other fields of ``Policy``.
         """
-        names = ("expiration_time", "should_cache_fn", "asdict", "to_str")
-        names += ("function_multi_key_generator",)
+        names = _MULTI_OPTIONS
         options.update(zip(names, given, strict=False))
         return decorated(self, CachedMultiFunction, namespace, options)
 
@@ -804,6 +802,21 @@ class CacheRegion(AsyncTwins):
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
 
+
+# What the decorators of 1.x take by position, behind the namespace.
+_OPTIONS = (
+    "expiration_time",
+    "should_cache_fn",
+    "to_str",
+    "function_key_generator",
+)
+_MULTI_OPTIONS = (
+    "expiration_time",
+    "should_cache_fn",
+    "asdict",
+    "to_str",
+    "function_multi_key_generator",
+)
 
 # Attributes that 1.x programs set after the region was configured.
 _REBINDING = frozenset({"backend", "key_mangler", "policy"})

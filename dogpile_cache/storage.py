@@ -41,6 +41,7 @@ from dogpile.cache.policy import (
     invalidity,
     judge,
 )
+from dogpile.cache.resilience import Guard
 
 
 class Coder(Protocol):
@@ -105,16 +106,22 @@ class Storage:
         self.invalidator = invalidator
         self.capabilities = backend.capabilities
         self.record = record_key("r", name)
-        self.flights = FlightTable() if parent is None else parent.flights
-        self.ops = _operations(backend, coder) if parent is None else parent.ops
+        shared = Shared(backend, coder)
+        if parent is not None:
+            shared = parent.shared
+        #: What a region shares with its namespaces.
+        self.shared: Shared = shared
+        self.flights: FlightTable = shared.flights
+        self.ops: dict[str, Callable[..., Any]] = shared.ops
+        self.pending: Pending = shared.pending
+        if parent is None and self.capabilities.network:
+            self._guard()
         #: The entries of a backend that keeps them in this process, or None.
         self.entries: dict[KeyType, Any] | None = None
         if coder is None and backend is actual:
             self.entries = getattr(backend, "entries", None)
         #: Called when what was judged before has to be judged anew.
-        self.watchers: list[Callable[[], None]] = (
-            [] if parent is None else parent.watchers
-        )
+        self.watchers: list[Callable[[], None]] = shared.watchers
         self._shared_rests: dict[tuple[tuple[str, str], ...], Mapping[str, Any]] = {}
         #: The records that are read with each value: its own, its parents'.
         self.records: tuple[str, ...] = (self.record,)
@@ -123,15 +130,37 @@ class Storage:
         # Kept where nothing can evict it, for a backend of this process.
         held = getattr(actual, "records", None)
         self._held: dict[str, str] | None = held
-        self._marks: dict[str, tuple[str, float]] = (
-            {} if parent is None else parent._marks
-        )
+        self._marks: dict[str, tuple[str, float]] = shared.marks
         self._known: Mapping[str, str] = {}
         self._known_until = -math.inf
-        self.pending = Pending() if parent is None else parent.pending
+
+    def _guard(self) -> None:
+        """Put a circuit breaker around the operations of a network backend."""
+        shared = self.shared
+        guard = Guard(type(self.actual).__name__, self.clock, self._whole)
+        plain = dict(self.ops)
+        for name in plain:
+            shared.ops[name] = guard.wrap(name, plain)
+        shared.guard = guard
+
+    def _whole(self) -> tuple[str, Any]:
+        """Return the region's record, and what makes all of its values invalid."""
+        mark = renewed(NEVER, new_id(), hard=True)
+        self.note_mark(self.record, mark)
+        return self.record, self.record_value(self.record, mark)
 
     def async_op(self, name: str) -> Callable[..., Any] | None:
         """Return an operation's native coroutine function, if there is one."""
+        guard = self.shared.guard
+        if guard is None or not self.capabilities.native_async:
+            return self._native(name)
+        known = self.shared.async_ops.get(name)
+        if known is None and self._native(name) is not None:
+            known = guard.wrap_async(name, self._native)  # type: ignore[arg-type]
+            self.shared.async_ops[name] = known
+        return known
+
+    def _native(self, name: str) -> Callable[..., Any] | None:
         if not self.capabilities.native_async:
             return None
         suffixed = name + "_serialized" if name in ("get", "set") else name
@@ -305,8 +334,11 @@ class Storage:
         """Return the records that a value carries, and its reader does not know."""
         return tuple(name for name in value.metadata["t"] if name not in names)
 
-    def start_epoch(self) -> None:
-        """Have everything be judged anew, and nothing be stored that is old."""
+    def start_epoch(self, *, is_end: bool = False) -> None:
+        """Have everything be judged anew, and nothing be stored that is old.
+
+        :param is_end: no value in the backend is good any more.
+        """
         if self._held is None:
             self.flights.void_all()
             return
@@ -314,7 +346,7 @@ class Storage:
         # No commit may come between: it would bear the new epoch.
         with actual.lock:
             self.flights.void_all()
-            actual.epoch = object()
+            actual.start_epoch(is_end=is_end and self.entries is not None)
         for watcher in list(self.watchers):
             watcher()
 
@@ -454,6 +486,20 @@ class Storage:
         return metadata
 
 
+class Shared:
+    """What a region and its namespaces have in common."""
+
+    def __init__(self, backend: CacheBackend, coder: Coder | None) -> None:
+        self.flights = FlightTable()
+        self.ops = _operations(backend, coder)
+        self.guard: Guard | None = None
+        self.async_ops: dict[str, Callable[..., Any]] = {}
+        self.pending = Pending()
+        self.watchers: list[Callable[[], None]] = []
+        #: What the records held, and until when that is known well enough.
+        self.marks: dict[str, tuple[str, float]] = {}
+
+
 class Pending:
     """The refreshes that are under way in the background."""
 
@@ -521,7 +567,7 @@ def _operations(
         "delete_multi": backend.delete_multi,
     }
     leasing: Any = backend
-    names = _LEASING
+    names: tuple[str, ...] = _LEASING
     if not backend.capabilities.leases:
         leasing = Fence(backend, suffix)
         names += ("set", "set_multi", "delete", "delete_multi")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,10 @@ _NAME = "dogpile.cache.dbm"
 # The first byte of a record's name says what it is of a key.
 _VALUE_OF = b"v"
 _LEASE_OF = b"l"
+# Some dbm modules refuse long keys, and dbm.ndbm may lose others beside them.
+_LONGEST_KEY = 250
+# No UTF-8 holds this byte.
+_HASHED = b"\xff"
 # A token, when the lease ends, the seconds it was given, whether it failed;
 # then what it left when it failed.
 _LEASE = struct.Struct(">16sdd?")
@@ -354,7 +359,10 @@ def _encoded(key: KeyType) -> bytes:
             "give the region a key_mangler that makes strings of them"
         )
     # Any string at all, even one that is no valid Unicode, has its own bytes.
-    return key.encode("utf-8", "surrogatepass")
+    encoded = key.encode("utf-8", "surrogatepass")
+    if len(encoded) <= _LONGEST_KEY:
+        return encoded
+    return _HASHED + hashlib.sha256(encoded).digest()
 
 
 def _filename(arguments: BackendArguments) -> str:

@@ -110,6 +110,8 @@ class MemoryBackend(CacheBackend):
             )
         #: What entries were judged under; replaced at each invalidation.
         self.epoch: object = object()
+        #: Whether there are entries of an earlier epoch.
+        self.is_mixed = False
         #: The generation records, where no eviction reaches them.
         self.records: dict[str, str] = {}
         self.lock = Lock()
@@ -255,16 +257,29 @@ class MemoryBackend(CacheBackend):
         """Return what is stored under each key, in their order."""
         return [self.get(key) for key in keys]
 
+    def start_epoch(self, *, is_end: bool) -> None:
+        """Note that entries have to be judged anew; the caller holds the lock.
+
+        :param is_end: none of them is good any more.
+        """
+        self.epoch = object()
+        self.is_mixed = not is_end
+        if is_end:
+            self._drop_all()
+
     def clear(self) -> None:
         """Remove every value."""
         if self._given is not None:
             self._given.clear()
             return
         with self.lock:
-            dropped = list(self._entries.values())
-            self._entries.clear()
-            if self._eviction is not None:
-                self._eviction.clear()
+            self._drop_all()
+
+    def _drop_all(self) -> None:
+        dropped = list(self._entries.values())
+        self._entries.clear()
+        if self._eviction is not None:
+            self._eviction.clear()
         for entry in dropped:
             entry.drop()
 

@@ -94,15 +94,14 @@ def integer_in(arguments: Mapping[str, Any], name: str, default: int) -> int:
     """
     value = arguments.get(name, default)
     try:
-        if isinstance(value, (bool, float)):
-            raise TypeError
-        number = int(value)
-    except (TypeError, ValueError):
+        number = int(value) if isinstance(value, (int, str)) else -1
+    except ValueError:
+        number = -1
+    if number < 0 or isinstance(value, bool):
         raise ValidationError(
-            f"{name}= must be a whole number, not a {type(value).__name__} that is none"
-        ) from None
-    if number < 0:
-        raise ValidationError(f"{name}= must not be negative")
+            f"{name}= must be a whole number from 0 on, "
+            f"not a {type(value).__name__} that is none"
+        )
     return number
 
 

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 from dogpile.cache.api import (
-    NO_VALUE,
     BackendArguments,
     CacheMutex,
     KeyType,
     Lease,
     SerializedReturnType,
 )
-from dogpile.cache.backends.network import flag_in, seconds_in, watch_forks
+from dogpile.cache.backends.network import flag_in, watch_forks
 from dogpile.cache.backends.redis_async import PAUSE, PerLoop, RedisTwins
 from dogpile.cache.backends.redis_clients import Clients, Sentinels, Sharded
 from dogpile.cache.backends.redis_core import granted_of, is_unknown, unknown_in
 from dogpile.cache.backends.redis_errors import is_nonsense
+from dogpile.cache.backends.redis_mutex import Mutexes
 from dogpile.cache.backends.redis_scripts import (
     Call,
+    as_value,
     held_call,
     lease_call,
     lease_name,
     release_call,
     renew_call,
 )
-from dogpile.cache.exception import BackendError, ValidationError
+from dogpile.cache.exception import BackendError
 
 __all__ = ["RedisBackend", "RedisClusterBackend", "RedisSentinelBackend"]
 
@@ -75,17 +75,10 @@ class RedisBackend(RedisTwins):
         self.distributed_lock = flag_in(
             arguments, "distributed_lock", self._distributed_lock
         )
-        self.lock_timeout = seconds_in(arguments, "lock_timeout", None)
-        self._lock_name = _lock_template(arguments.get("lock_prefix")).format
-        self._lock_arguments = {
-            "timeout": self.lock_timeout,
-            "sleep": seconds_in(arguments, "lock_sleep", 0.1),
-            "blocking": flag_in(arguments, "lock_blocking", True),
-            "blocking_timeout": seconds_in(arguments, "lock_blocking_timeout", None),
-            "thread_local": flag_in(
-                arguments, "thread_local_lock", not self._distributed_lock
-            ),
-        }
+        self._mutexes = Mutexes(
+            arguments, self._fail, thread_local=not self._distributed_lock
+        )
+        self.lock_timeout = self._mutexes.timeout
         self._per_loop = PerLoop(self._connector.aconnect)
         self._clients: Clients | None = None
         self._left_behind: list[object] = []
@@ -107,11 +100,8 @@ class RedisBackend(RedisTwins):
         """Return the bytes stored under the key, or :data:`NO_VALUE`."""
         try:
             value = self._get(key)
-            if type(value) is bytes:
-                return value
-            if value is None:
-                return NO_VALUE
-            raise TypeError("neither bytes nor nothing")
+            # The one test of a hit, in place.
+            return value if type(value) is bytes else as_value(value)
         except Exception as error:  # noqa: BLE001 - _fail() raises it as ours
             self._fail("get", error)
         except BaseException:
@@ -241,8 +231,7 @@ class RedisBackend(RedisTwins):
         """Return a 1.x mutex, if ``distributed_lock`` asks for them."""
         if not self.distributed_lock:
             return None
-        name = self._lock_name(key)
-        return _Mutex(self, self.writer_client.lock(name, **self._lock_arguments))
+        return self._mutexes.mutex(self.writer_client, key)
 
     def close(self) -> None:
         """Give back the connections of its own; it may be used again after."""
@@ -374,38 +363,3 @@ class RedisClusterBackend(RedisBackend):
     )
     _kind = "_cluster"
     _connector_class = Sharded
-
-
-class _Mutex(CacheMutex):
-    """A lock of the client library, as 1.x knows mutexes."""
-
-    __slots__ = ("_backend", "_lock")
-
-    def __init__(self, backend: RedisBackend, lock: Any) -> None:
-        self._backend = backend
-        self._lock = lock
-
-    def acquire(self, wait: bool = True) -> bool:
-        return bool(self._ask("acquire", blocking=wait))
-
-    def release(self) -> None:
-        self._ask("release")
-
-    def locked(self) -> bool:
-        return bool(self._ask("locked"))
-
-    def _ask(self, operation: str, **options: Any) -> Any:
-        try:
-            return getattr(self._lock, operation)(**options)
-        except Exception as error:  # noqa: BLE001 - _fail() raises it as ours
-            self._backend._fail(f"get_mutex().{operation}", error)  # noqa: SLF001 - one room
-
-
-def _lock_template(prefix: object) -> str:
-    if not prefix:
-        return "_lock{0}"
-    if not isinstance(prefix, str) or not re.fullmatch(r"[\w\-.:]{2,10}", prefix):
-        raise ValidationError(
-            "lock_prefix= must be 2 to 10 letters, digits or any of _-.:"
-        )
-    return prefix + "{0}"

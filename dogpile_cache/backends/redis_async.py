@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
@@ -60,18 +59,29 @@ class PerLoop:
     def __init__(self, make: Callable[[], Clients]) -> None:
         self._make = make
         self._sites: dict[asyncio.AbstractEventLoop, _Site] = {}
+        self._openings: dict[asyncio.AbstractEventLoop, asyncio.Task[_Site]] = {}
         self._left_behind: list[object] = []
-        self._lock = threading.Lock()
 
     async def site(self) -> _Site:
-        """Return what the running loop has."""
+        """Return what the running loop has; it is made by whoever asks first."""
         loop = asyncio.get_running_loop()
         site = self._sites.get(loop)
-        return await self._open(loop) if site is None else site
+        if site is not None:
+            return site
+        opening = self._openings.get(loop)
+        if opening is None:
+            opening = self._openings[loop] = loop.create_task(self._open(loop))
+            opening.add_done_callback(self._opened)
+        # Who is cancelled leaves it to the others.
+        return await asyncio.shield(opening)
+
+    def current(self) -> _Site | None:
+        """Return what the running loop has, if it has got so far."""
+        return self._sites.get(asyncio.get_running_loop())
 
     async def aclose(self) -> None:
         """Close the clients of the running loop."""
-        site = self._sites.get(asyncio.get_running_loop())
+        site = self.current()
         if site is not None:
             await site.keeper.aclose()
 
@@ -81,20 +91,30 @@ class PerLoop:
         They are not even let go of: to close them is to unregister their sockets
         from the parent's event loop, too.
         """
-        self._left_behind.append(self._sites)
+        self._left_behind += [self._sites, self._openings]
         self._sites = {}
-        self._lock = threading.Lock()
+        self._openings = {}
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> _Site:
         clients = self._make()
+        try:
+            await clients.aopen()
+        except BaseException:
+            await clients.aclose()
+            raise
         site = _Site(clients, asyncio.Semaphore(_AT_ONCE), self._keep(loop, clients))
-        with self._lock:
-            # Those loops were closed without a word: nobody can close anything there.
-            for gone in [one for one in self._sites if one.is_closed()]:
-                del self._sites[gone]
-            self._sites[loop] = site
         await anext(site.keeper)
+        # Those loops were closed without a word: nobody can close anything there.
+        for gone in [one for one in list(self._sites) if one.is_closed()]:
+            self._sites.pop(gone, None)
+        self._sites[loop] = site
         return site
+
+    def _opened(self, opening: asyncio.Task[_Site]) -> None:
+        self._openings.pop(opening.get_loop(), None)
+        if not opening.cancelled():
+            # Looked at, in case that nobody is left to whom it matters.
+            opening.exception()
 
     async def _keep(
         self, loop: asyncio.AbstractEventLoop, clients: Clients
@@ -246,7 +266,9 @@ class RedisTwins(RedisCore):
 
     async def _afail(self, operation: str, error: Exception) -> NoReturn:
         if is_nonsense(error):
-            await (await self._per_loop.site()).clients.adrop_idle()
+            site = self._per_loop.current()
+            if site is not None:
+                await site.clients.adrop_idle()
         super()._fail(operation, error)
 
     async def _arun(self, operation: str, call: Call[Answer]) -> Answer:

@@ -64,14 +64,18 @@ class Clients:
                 pool = getattr(node, "redis_connection", node).connection_pool
                 pool.disconnect(inuse_connections=False)
 
-    async def adrop_idle(self) -> None:
-        """Close the connections that nobody uses just now."""
+    async def aopen(self) -> None:
+        """Learn a cluster's nodes: its client is not fit to do so for a crowd."""
         for client in {self.writer, self.reader}:
             if hasattr(client, "get_nodes"):
-                for node in client.get_nodes():
-                    await node.disconnect()
-            else:
-                await client.connection_pool.disconnect(inuse_connections=False)
+                await client.initialize()
+
+    async def adrop_idle(self) -> None:
+        """Close the connections that nobody uses just now, but for a cluster's."""
+        for client in {self.writer, self.reader}:
+            pool = getattr(client, "connection_pool", None)
+            if pool is not None:
+                await pool.disconnect(inuse_connections=False)
 
     def close(self) -> None:
         """Give back the connections that are the clients' own."""

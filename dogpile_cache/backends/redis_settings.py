@@ -132,7 +132,7 @@ def refusals() -> Iterator[None]:
         yield
     except ConfigurationError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is raised as ours
         # Of a TypeError the words are those of Python and name the argument; others'
         # may hold what was given, a password even.
         told = str(error) if isinstance(error, TypeError) else type(error).__name__

@@ -23,7 +23,15 @@ from dogpile.cache.api import (
 )
 from dogpile.cache.backends.files import CacheFile, cache_folder
 from dogpile.cache.backends.sqlite_file import SUFFIXES, Link, SqliteFile
-from dogpile.cache.backends.sqlite_tables import GET, PUT, Native, Row, Tables, Wish
+from dogpile.cache.backends.sqlite_tables import (
+    GET,
+    PUT,
+    Native,
+    Row,
+    Tables,
+    Wish,
+    size_of,
+)
 from dogpile.cache.exception import (
     BackendError,
     ConfigurationError,
@@ -84,7 +92,6 @@ class SqliteBackend(BytesBackend, LeasingBackend):
             timeout=_timeout(arguments),
         )
         self.filename = self._file.path
-        self._idle = self._file.idle
         self._is_bounded = self._tables.is_bounded
         self._looked = 0.0
         # The first write looks: some processes do not write more.
@@ -95,7 +102,7 @@ class SqliteBackend(BytesBackend, LeasingBackend):
         if key.__class__ is not str:
             return self._get(key)
         try:
-            link = self._idle.pop()
+            link = self._file.idle.pop()
         except IndexError:
             return self._get(key)
         try:
@@ -105,7 +112,7 @@ class SqliteBackend(BytesBackend, LeasingBackend):
             if isinstance(error, _MENDED):
                 return self._get(key)
             raise
-        self._idle.append(link)
+        self._file.idle.append(link)
         now = self.clock.source.time()
         if not -_GLANCE < now - self._looked < _GLANCE and self._is_gone(link, now):
             return self._get(key)
@@ -141,7 +148,7 @@ class SqliteBackend(BytesBackend, LeasingBackend):
             return self._set("set", [(key, value)], ttl)
         ends = None if ttl is None else self.clock.source.time() + ttl
         try:
-            link = self._idle.pop()
+            link = self._file.idle.pop()
         except IndexError:
             return self._set("set", [(key, value)], ttl)
         try:
@@ -153,7 +160,7 @@ class SqliteBackend(BytesBackend, LeasingBackend):
             if isinstance(error, _MENDED):
                 return self._set("set", [(key, value)], ttl)
             raise
-        self._idle.append(link)
+        self._file.idle.append(link)
         if not is_there:
             return self._set("set", [(key, value)], ttl)
         self._writes += 1
@@ -285,14 +292,13 @@ class SqliteBackend(BytesBackend, LeasingBackend):
         ends = None if ttl is None else self.clock.source.time() + ttl
         rows: list[Row] = [(_native(key), value, ends) for key, value in items]
         if self._max_bytes is not None:
-            for key, value, _ in rows:
-                size = len(value) + len(str(key))
-                if size > self._max_bytes:
-                    raise ValueTooLarge(
-                        _NAME,
-                        operation,
-                        f"{size} bytes are more than max_bytes, {self._max_bytes}",
-                    )
+            most = max(map(size_of, rows), default=0)
+            if most > self._max_bytes:
+                raise ValueTooLarge(
+                    _NAME,
+                    operation,
+                    f"{most} bytes are more than max_bytes, {self._max_bytes}",
+                )
         return rows
 
     def _commit(

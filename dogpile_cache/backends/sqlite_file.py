@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 from dogpile.cache.backends.files import CacheFile, Identity
 from dogpile.cache.clock import SYSTEM_CLOCK
@@ -43,7 +43,14 @@ class Link:
     :param identity: of the file that it is connected to.
     """
 
-    __slots__ = ("connection", "execute", "executemany", "identity")
+    __slots__ = (
+        "__weakref__",
+        "_cursor",
+        "connection",
+        "execute",
+        "executemany",
+        "identity",
+    )
 
     def __init__(self, connection: sqlite3.Connection, identity: Identity) -> None:
         self.connection = connection
@@ -52,6 +59,14 @@ class Link:
         cursor = connection.cursor()
         self.execute: Callable[..., sqlite3.Cursor] = cursor.execute
         self.executemany: Callable[..., sqlite3.Cursor] = cursor.executemany
+        self._cursor = cursor
+
+    def close(self) -> None:
+        """Close it; what it has not committed is undone."""
+        with suppress(sqlite3.Error):
+            # First, for SQLite keeps the file open as long as a statement lives.
+            self._cursor.close()
+            self.connection.close()
 
 
 class SqliteFile:
@@ -79,6 +94,8 @@ class SqliteFile:
         timeout: float,
     ) -> None:
         self.idle: list[Link] = []
+        # What is left of it when nobody refers to this object any more.
+        self._rest = [self.idle]
         self.name = file.backend
         self.path = file.path
         self.timeout = timeout
@@ -86,10 +103,11 @@ class SqliteFile:
         self._set_up = set_up
         self._tell_broken = tell_broken
         self._synchronous = synchronous
-        self._links: set[Link] = set()
+        # Weakly: one that an interrupted thread lost is nobody's to wait for.
+        self._links: weakref.WeakSet[Link] = weakref.WeakSet()
         self._opening = threading.Lock()
         self._held_for_fork = False
-        weakref.finalize(self, _close_all, self.idle)
+        weakref.finalize(self, _close_all, self._rest)
         _files.add(self)
 
     def run(self, operation: str, work: Callable[[Link], T]) -> T:
@@ -130,8 +148,7 @@ class SqliteFile:
     def drop(self, link: Link) -> None:
         """Close a connection; what it has not committed is undone."""
         self._links.discard(link)
-        with suppress(sqlite3.Error):
-            link.connection.close()
+        link.close()
 
     def keep_or_drop(self, link: Link, error: BaseException) -> None:
         """Give a connection back if only others' locks were in its way."""
@@ -239,15 +256,22 @@ class SqliteFile:
     def _drain(self, seconds: float) -> None:
         """Close all connections; call it with ``_opening`` held."""
         deadline = SYSTEM_CLOCK.monotonic() + seconds
+        # Nobody takes another one meanwhile, or busy threads would never end.
+        idle, gate = self.idle, _Gate()
+        self._exchange_idle(gate)
         while self._links:
             try:
-                link = self.idle.pop()
+                link = list.pop(idle or gate)
             except IndexError:
                 if SYSTEM_CLOCK.monotonic() >= deadline:
-                    return
+                    break
                 SYSTEM_CLOCK.sleep(_PAUSE)
             else:
                 self.drop(link)
+        self._exchange_idle([])
+
+    def _exchange_idle(self, idle: list[Link]) -> None:
+        self._rest[0] = self.idle = idle
 
     def before_fork(self) -> None:
         """Close all: what SQLite knows about its locks must not be inherited."""
@@ -263,11 +287,18 @@ class SqliteFile:
 
     def after_fork_in_child(self) -> None:
         """Begin anew; connections that could not be closed are never touched."""
-        _inherited.extend(self._links)
-        self.idle.clear()
-        self._links = set()
+        _inherited.extend([*self._links, self.idle])
+        self._exchange_idle([])
+        self._links = weakref.WeakSet()
         self._opening = threading.Lock()
         self._held_for_fork = False
+
+
+class _Gate(list[Link]):
+    """Takes connections back, and hands out none."""
+
+    def pop(self, _index: SupportsIndex = -1) -> Link:
+        raise IndexError
 
 
 class _Trial:
@@ -342,10 +373,9 @@ def _is_broken(error: sqlite3.Error) -> bool:
     return "no such table" in text or text.startswith("Could not decode")
 
 
-def _close_all(idle: list[Link]) -> None:
-    while idle:
-        with suppress(sqlite3.Error):
-            idle.pop().connection.close()
+def _close_all(rest: list[list[Link]]) -> None:
+    for link in rest.pop():
+        link.close()
 
 
 def _before_fork() -> None:

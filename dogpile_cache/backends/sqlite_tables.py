@@ -156,7 +156,9 @@ class Tables:
         execute = connection.execute
         [application] = execute("PRAGMA application_id").fetchone()
         [version] = execute("PRAGMA user_version").fetchone()
-        tables = {row[0] for row in execute("SELECT name FROM sqlite_master")}
+        tables = {
+            row[0] for row in execute("SELECT name FROM sqlite_master").fetchall()
+        }
         if not application and not tables:
             execute("PRAGMA journal_mode = WAL").fetchone()
             _make(connection, _TABLES)
@@ -339,6 +341,14 @@ class Tables:
             last = number
         link.execute(_EVICT, (last,))
         return evicted
+
+
+def size_of(row: Row) -> int:
+    """Return what an entry counts for ``max_bytes``: a generation record nothing."""
+    key, value, _ = row
+    if _is_record(key):
+        return 0
+    return len(value) + (len(str(key)) if isinstance(key, int) else len(key))
 
 
 def _make(connection: sqlite3.Connection, statements: Sequence[str]) -> None:

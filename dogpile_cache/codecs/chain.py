@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -35,9 +36,9 @@ class Chain:
 
     __slots__ = (
         "_above",
+        "_current",
         "_limit",
         "_seal",
-        "_security",
         "_serial",
         "decode",
         "decode_failure",
@@ -73,19 +74,21 @@ class Chain:
             whole("compression_level", compression_level)
         signing_keys = secret.read("signing_key", signing_key)
         encryption_keys = secret.read("encryption_key", encryption_key)
-        signer = Signer(signing_keys) if signing_keys else None
-        ciphers = Ciphers(encryption_keys) if encryption_keys else None
         self._serial = serializers.choose(serializer, deserializer)
-        self._security = [link.name for link in (ciphers, signer) if link]
-        self._seal = seal.Seal(
+        begun = functools.partial(
+            seal.Seal,
             self._serial.name,
             compressor=compressors.choose(
                 compressor, level=compression_level, limit=self._limit
             ),
             compress_above=self._above,
-            ciphers=ciphers,
-            signer=signer,
             context=context or "",
+        )
+        self._seal = _with_keys(begun, signing_keys, encryption_keys)
+        self._current = (
+            _with_keys(begun, signing_keys[:1], encryption_keys[:1])
+            if len(signing_keys) > 1 or len(encryption_keys) > 1
+            else None
         )
         failures = Failures(self._seal)
         self.encode_failure = failures.encode
@@ -116,11 +119,26 @@ class Chain:
         links = self._seal.links
         return links.serializer == "pickle" and not (links.signed or links.encrypted)
 
+    def is_current(self, key: KeyType, raw: bytes) -> bool:
+        """Return whether bytes that decode are of the first keys.
+
+        What is not will be a miss once the other keys are retired; while
+        there is one key only, everything that decodes is current.
+        """
+        if self._current is None:
+            return True
+        try:
+            self._current.open(seal.VALUE, key, raw)
+        # As for decode(): a link may raise anything.
+        except Exception:  # noqa: BLE001
+            return False
+        return True
+
     def __repr__(self) -> str:
         links = [self._serial.name]
         if self._seal.links.compressor != "none":
             links.append(f"{self._seal.links.compressor} above {self._above} bytes")
-        return f"<Chain {', '.join(links + self._security)}>"
+        return f"<Chain {', '.join(links + self._seal.guards)}>"
 
     def _encode(self, key: KeyType, value: CachedValue) -> bytes:
         try:
@@ -159,6 +177,17 @@ class Chain:
         except Exception as error:  # noqa: BLE001
             reason = f"they are truncated or damaged ({describe(error)})"
             raise undecodable(key, reason) from cause(error)
+
+
+def _with_keys(
+    begun: Callable[..., seal.Seal],
+    signing_keys: tuple[bytes, ...],
+    encryption_keys: tuple[bytes, ...],
+) -> seal.Seal:
+    return begun(
+        signer=Signer(signing_keys) if signing_keys else None,
+        ciphers=Ciphers(encryption_keys) if encryption_keys else None,
+    )
 
 
 class _Oversize(Exception):

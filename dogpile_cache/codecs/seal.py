@@ -39,6 +39,7 @@ class Seal:
         "_context",
         "_header",
         "_signer",
+        "guards",
         "links",
     )
 
@@ -56,6 +57,8 @@ class Seal:
         self.links = header.Links(
             serializer, compressor_name, ciphers is not None, signer is not None
         )
+        #: The names of the links that keep others out.
+        self.guards = [link.name for link in (ciphers, signer) if link is not None]
         self._header = self.links._replace(compressor="none").header()
         self._compressed_header = self.links.header() if compressor else _NO_SUCH_HEADER
         self._compressor = compressor

@@ -1,0 +1,215 @@
+"""A backend that is away: a breaker, and a journal of what was invalidated.
+
+The breaker opens at the first time-out, so that a dead server costs one, not
+one for each call. What was deleted, replaced or invalidated meanwhile stands
+in the journal; when it is time to try again, one caller replays the journal
+first, so that nothing is served that is older than an invalidation of ours.
+
+Nygard: *Release It!*, 2nd edition, 2018, chapter 5 (circuit breaker).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from threading import Lock
+from typing import Any
+
+from dogpile.cache.clock import Clock
+from dogpile.cache.exception import BackendUnavailable
+
+# Seconds until the first try, and between the later ones at most.
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 4.0
+# Keys in the journal; beyond, the whole region is invalidated instead.
+_MOST_KEYS = 10_000
+
+
+class Journal:
+    """What has to be told to a backend as soon as it is there again."""
+
+    def __init__(self, overflow: Callable[[], tuple[str, Any]]) -> None:
+        #: Returns the record of the whole region, and what it has to hold.
+        self._overflow = overflow
+        self._keys: dict[Any, None] = {}
+        self._records: dict[str, Any] = {}
+
+    def note(self, name: str, given: tuple[Any, ...]) -> None:
+        """Note that an operation did not reach the backend.
+
+        :param name: of the operation.
+        :param given: its positional arguments.
+        """
+        if name == "set_record":
+            self._records[given[0]] = given[1]
+        elif name in ("set", "delete"):
+            self._add((given[0],))
+        elif name in ("set_multi", "delete_multi"):
+            self._add(given[0])
+
+    def _add(self, keys: Iterable[Any]) -> None:
+        self._keys.update(dict.fromkeys(keys))
+        if len(self._keys) > _MOST_KEYS:
+            self._keys.clear()
+            record, raw = self._overflow()
+            self._records[record] = raw
+
+    def steps(self) -> list[tuple[str, tuple[Any, ...]]]:
+        """Return the operations that make up for what was missed."""
+        steps: list[tuple[str, tuple[Any, ...]]] = [
+            ("set_record", item) for item in list(self._records.items())
+        ]
+        if self._keys:
+            steps.append(("delete_multi", (list(self._keys),)))
+        return steps
+
+    def done(self, name: str, given: tuple[Any, ...]) -> None:
+        """Note that an operation of :meth:`steps` was made up for."""
+        if name == "delete_multi":
+            for key in given[0]:
+                self._keys.pop(key, None)
+        elif self._records.get(given[0]) == given[1]:
+            del self._records[given[0]]
+
+
+class Guard:
+    """A circuit breaker around the operations of one backend.
+
+    :param backend: its name, for the errors.
+    :param clock: what tells the time.
+    :param overflow: see :class:`Journal`.
+    """
+
+    def __init__(
+        self,
+        backend: str,
+        clock: Clock,
+        overflow: Callable[[], tuple[str, Any]],
+    ) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._lock = Lock()
+        self._pause = 0.0
+        self._retry_at = 0.0
+        self._is_probing = False
+        #: Whether calls are refused; asked on each of them.
+        self.is_open = False
+        self.journal = Journal(overflow)
+
+    def admit(self, name: str) -> None:
+        """Let one caller try an open breaker, and refuse all others.
+
+        :raises BackendUnavailable: it is not time to try yet.
+        """
+        with self._lock:
+            now = self._clock.monotonic()
+            if not self.is_open:
+                return
+            if self._is_probing or now < self._retry_at:
+                left = max(self._retry_at - now, 0.0)
+                raise BackendUnavailable(
+                    self._backend,
+                    name,
+                    f"it did not answer a moment ago; next try in {left:.1f} s",
+                )
+            self._is_probing = True
+
+    def failed(self, name: str, given: tuple[Any, ...]) -> None:
+        """Note that an operation did not reach the backend."""
+        with self._lock:
+            self.journal.note(name, given)
+            self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+            self._retry_at = self._clock.monotonic() + self._pause
+            self._is_probing = False
+            self.is_open = True
+
+    def refused(self, name: str, given: tuple[Any, ...]) -> None:
+        """Note that an operation was not even tried."""
+        with self._lock:
+            self.journal.note(name, given)
+
+    def let_go(self) -> None:
+        """Note that this caller does not try any more."""
+        if self.is_open:
+            with self._lock:
+                self._is_probing = False
+
+    def recovered(self) -> None:
+        """Note that the backend answers again."""
+        with self._lock:
+            self._pause = 0.0
+            self._is_probing = False
+            self.is_open = False
+
+    def wrap(
+        self, name: str, ops: Mapping[str, Callable[..., Any]]
+    ) -> Callable[..., Any]:
+        """Return an operation inside the breaker.
+
+        :param ops: all operations, for the replay.
+        """
+        operation = ops[name]
+
+        def guarded(*given: Any, **how: Any) -> Any:
+            if self.is_open:
+                self._enter(name, given)
+                try:
+                    for step, arguments in self.journal.steps():
+                        ops[step](*arguments)
+                        self.journal.done(step, arguments)
+                except BaseException:
+                    self.failed(name, given)
+                    raise
+            try:
+                answer = operation(*given, **how)
+            except BackendUnavailable:
+                self.failed(name, given)
+                raise
+            except BaseException:
+                # It did answer, or this caller was interrupted.
+                self.let_go()
+                raise
+            if self.is_open:
+                self.recovered()
+            return answer
+
+        return guarded
+
+    def wrap_async(
+        self, name: str, op: Callable[[str], Callable[..., Awaitable[Any]]]
+    ) -> Callable[..., Awaitable[Any]]:
+        """Return a native operation inside the breaker.
+
+        :param op: returns the native operation of a name.
+        """
+        operation = op(name)
+
+        async def guarded(*given: Any, **how: Any) -> Any:
+            if self.is_open:
+                self._enter(name, given)
+                try:
+                    for step, arguments in self.journal.steps():
+                        await op(step)(*arguments)
+                        self.journal.done(step, arguments)
+                except BaseException:
+                    self.failed(name, given)
+                    raise
+            try:
+                answer = await operation(*given, **how)
+            except BackendUnavailable:
+                self.failed(name, given)
+                raise
+            except BaseException:
+                self.let_go()
+                raise
+            if self.is_open:
+                self.recovered()
+            return answer
+
+        return guarded
+
+    def _enter(self, name: str, given: tuple[Any, ...]) -> None:
+        try:
+            self.admit(name)
+        except BackendUnavailable:
+            self.refused(name, given)
+            raise
