@@ -8,6 +8,7 @@ from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from dogpile.cache.api import NO_VALUE, CachedValue, NoValueType
+from dogpile.cache.exception import BackendError
 from dogpile.cache.flight import Flight
 from dogpile.cache.policy import Policy, seconds
 
@@ -31,7 +32,15 @@ class Creation:
     :param stale: the old :class:`CachedValue`, or ``None``.
     """
 
-    __slots__ = ("_flight", "_marks_of", "lifetime", "marks", "stale", "validator")
+    __slots__ = (
+        "_flight",
+        "_marks_of",
+        "is_unsure",
+        "lifetime",
+        "marks",
+        "stale",
+        "validator",
+    )
 
     def __init__(
         self,
@@ -50,6 +59,8 @@ class Creation:
         #: What the creator said to ``expires``: ``(seconds,)``, or ``None``.
         self.lifetime: tuple[float | None] | None = None
         self.marks: dict[str, str] = {}
+        #: The value must not be stored: the backend failed at a tag.
+        self.is_unsure = False
 
     @property
     def cancelled(self) -> bool:
@@ -83,7 +94,11 @@ class Creation:
 
         :param names: an invalidation of one of them makes the value invalid.
         """
-        self.marks.update(self._marks_of(names))
+        try:
+            self.marks.update(self._marks_of(names))
+        except BackendError:
+            # The value is fine; it is only not known what would invalidate it.
+            self.is_unsure = True
 
     def metadata(self) -> dict[str, Any]:
         """Return what the creator said, as metadata."""

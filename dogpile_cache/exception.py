@@ -67,6 +67,10 @@ class UncacheableArgument(ConfigurationError, ValueError):
         )
         self.function = function
         self.parameter = parameter
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.function, self.parameter, self.kind)
 
 
 class CoroutineCreatorError(ConfigurationError, TypeError):

@@ -246,6 +246,8 @@ def _made_meanwhile(
         return None
     marks = storage.marks(_records(call, found))
     verdict = storage.judge(found, call.policy, marks, explicit=call.explicit)
+    if waits_after_failure(storage, Seen(found, verdict, marks)):
+        return (found.payload,)
     if verdict not in (FRESH, EARLY):
         return None
     return None if _is_seen(found, seen) else (found.payload,)
@@ -286,8 +288,10 @@ async def _create_leased(
     else:
         if lease is None:
             return seen.value.payload
-    marks = await records(ports, storage, call.records)
+    marks: Mapping[str, str] = {}
     handle = None
+    if lease is not None:  # else nothing is stored
+        marks = await records(ports, storage, call.records)
     if lease is not None and storage.capabilities.leases:
         handle = RENEWER.keep(
             storage.backend,  # type: ignore[arg-type]  # it leases
@@ -334,6 +338,10 @@ async def _acquire(
             if lease.granted:
                 await ports.call(storage, "release", lease)
             return None, now
+        if lease.granted and waits_after_failure(storage, now):
+            # Somebody else has tried in vain since this caller read.
+            await ports.call(storage, "release", lease)
+            return None, now
         if lease.granted:
             return lease, now
         if lease.failure is not None and storage.coder is not None:
@@ -360,10 +368,18 @@ async def note(
     ports: Ports, storage: Storage, names: Sequence[str], found: Sequence[Any]
 ) -> Mapping[str, str]:
     """Keep what records hold, and write anew those that are lost."""
-    marks, lost = storage.note_records(names, found)
-    for name, mark in lost.items():
-        raw = storage.record_value(name, mark)
-        await ports.call(storage, "set_record", name, raw)
+    marks, outdated = storage.note_records(names, found)
+    for name, old in outdated.items():
+        raw = storage.record_value(name, marks[name])
+        if old is NO_VALUE:
+            await ports.call(storage, "set_record", name, raw)
+            continue
+        # Only if nobody has invalidated since: a plain write would undo it.
+        lease = await ports.call(storage, "lease", name, storage.policy.lease_time)
+        if lease.granted and lease.found == old:
+            await ports.call(storage, "commit", lease, raw)
+        elif lease.granted:
+            await ports.call(storage, "release", lease)
     return marks
 
 
@@ -428,6 +444,8 @@ def _value_of(
         return result, None
     more: dict[str, Any] = {}
     if context is not None:
+        if context.is_unsure:
+            return result, None
         more = context.metadata()
         if context.marks:
             marks = {**marks, **context.marks}

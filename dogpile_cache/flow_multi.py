@@ -25,7 +25,7 @@ from dogpile.cache.flow import (
     waits_after_failure,
 )
 from dogpile.cache.lease import RENEWER
-from dogpile.cache.operations import failed, read_multi
+from dogpile.cache.operations import read_multi, without_backend
 from dogpile.cache.policy import EARLY, FRESH, MISS, STALE, Policy, kept_for
 from dogpile.cache.ports import Carried, Ports
 from dogpile.cache.storage import Storage
@@ -63,14 +63,24 @@ async def answer_many(
     if not names:
         return []
     by_key = {storage.key(name): name for name in names}
+    answers: dict[Any, Any] = {}
     try:
         values, marks = await read_multi(ports, storage, [*by_key], many.records)
     except BackendError as error:
-        values, marks = [failed(storage, many.policy, error)] * len(by_key), {}
-    answers: dict[Any, Any] = {}
+        fallen = [
+            without_backend(storage, many.policy, error, key) for key in by_key
+        ]
+        values, marks = [seen.value for seen in fallen], fallen[0].marks
+        answers = {
+            key: seen.value.payload
+            for key, seen in zip(by_key, fallen, strict=True)
+            if seen.verdict is FRESH
+        }
     missing: dict[Any, tuple[Any, Seen]] = {}
     late: dict[Any, tuple[Any, Seen]] = {}
     for (key, name), value in zip(by_key.items(), values, strict=True):
+        if key in answers:
+            continue
         verdict = storage.judge(value, many.policy, marks, explicit=many.explicit)
         if verdict is FRESH:
             answers[key] = value.payload
@@ -240,7 +250,9 @@ async def _create_jobs(
     leased, mine, remote = await _lease(ports, storage, many, jobs, answers)
     if not mine:
         return remote
-    marks = await records(ports, storage, many.records)
+    marks: Mapping[str, str] = {}
+    if leased:  # else nothing is stored
+        marks = await records(ports, storage, many.records)
     handles = []
     if leased and storage.capabilities.leases:
         handles = [_keep(storage, many, lease) for lease in leased.values()]
@@ -289,6 +301,7 @@ async def _lease(
     keys = [job.key for job in jobs]
     try:
         leases = await _ask(ports, storage, many, keys)
+        marks = await records(ports, storage, many.records)
     except BackendError as error:
         if many.policy.on_backend_error == "raise":
             raise
@@ -298,7 +311,6 @@ async def _lease(
     mine: list[_Job] = []
     remote: list[_Job] = []
     needless: list[Lease] = []
-    marks = await records(ports, storage, many.records)
     for job, lease in zip(jobs, leases, strict=True):
         found = storage.decode(job.key, lease.found)
         verdict = storage.judge(found, many.policy, marks, explicit=many.explicit)

@@ -9,7 +9,7 @@ from dogpile.cache.api import NO_VALUE, CachedValue, NoValueType
 from dogpile.cache.exception import BackendError, BackendUnavailable
 from dogpile.cache.flow import Seen, note, records
 from dogpile.cache.invalidation import NEVER, renewed
-from dogpile.cache.policy import EARLY, FRESH, Policy, kept_for
+from dogpile.cache.policy import EARLY, FRESH, MISS, Policy, kept_for
 from dogpile.cache.ports import Ports, in_thread
 from dogpile.cache.storage import Storage, new_id
 
@@ -47,6 +47,7 @@ async def read_multi(
             marks = await records(ports, storage, tuple(names))
     decode = storage.decode
     values = [decode(key, raw) for key, raw in zip(keys, raws, strict=True)]
+    storage.remember(zip(keys, values, strict=True))
     own: dict[str, None] = {}
     for value in values:
         if value is not NO_VALUE and "t" in value.metadata:
@@ -72,17 +73,29 @@ async def look(
     try:
         value, marks = await read(ports, storage, key, names)
     except BackendError as error:
-        value, marks = failed(storage, policy, error), {}
+        return without_backend(storage, policy, error, key)
     verdict = storage.judge(value, policy, marks, explicit=explicit)
     return Seen(value, verdict, marks)
 
 
-def failed(storage: Storage, policy: Policy, error: BackendError) -> NoValueType:
-    """Take a backend's failure for a miss, or raise it, as the policy says."""
+def without_backend(
+    storage: Storage, policy: Policy, error: BackendError, key: Any
+) -> Seen:
+    """Return what a reader gets of a backend that fails.
+
+    :param key: as it is stored.
+    :return: a miss; or, if the policy says ``"stale"``, the value that this
+        process read last, unless it knows of an invalidation since.
+    :raises BackendError: the policy says to raise it.
+    """
     if policy.on_backend_error == "raise":
         raise error
-    storage.events.emit("backend_error", error=error)
-    return NO_VALUE
+    storage.events.emit("backend_error", key, error=error)
+    if policy.on_backend_error == "stale":
+        value, marks = storage.last_seen(key)
+        if storage.invalidity(value, policy, marks) is FRESH:
+            return Seen(value, FRESH, marks)
+    return Seen(NO_VALUE, MISS, {})
 
 
 def is_good(
@@ -120,7 +133,7 @@ async def get(
     try:
         value, marks = await read(ports, storage, storage.key(name), names)
     except BackendError as error:
-        return failed(storage, policy, error)
+        return without_backend(storage, policy, error, storage.key(name)).value
     good = is_good(storage, value, policy, marks, by_age=by_age, explicit=explicit)
     if storage.events.wanted:
         emit_get(storage, name, good)
@@ -145,7 +158,9 @@ async def get_multi(
             ports, storage, keys, storage.records_for(policy)
         )
     except BackendError as error:
-        return [failed(storage, policy, error)] * len(names)
+        return [
+            without_backend(storage, policy, error, key).value.payload for key in keys
+        ]
     payloads: list[Any] = []
     for name, value in zip(names, values, strict=True):
         good = is_good(storage, value, policy, marks, by_age=by_age, explicit=explicit)
@@ -216,8 +231,7 @@ async def store_multi(
             storage.put_entry(key, value)
         return
     raws = {key: storage.encode(key, value) for key, value in values.items()}
-    for key in raws:
-        storage.flights.void(key)
+    storage.forget(raws)
     how = {}
     if storage.capabilities.ttl:
         first = next(iter(values.values()))
@@ -238,8 +252,7 @@ async def delete_multi(ports: Ports, storage: Storage, names: Sequence[Any]) -> 
         for key in keys:
             storage.delete_entry(key)
     else:
-        for key in keys:
-            storage.flights.void(key)
+        storage.forget(keys)
         try:
             if len(keys) == 1:
                 await ports.call(storage, "delete", keys[0])

@@ -206,6 +206,14 @@ class CacheRegion(AsyncTwins):
         self.__dict__["backend"] = parts.backend
         self._parts = parts
         self._renew_storage()
+        unguarded = parts.coder is not None and parts.coder.is_unguarded_pickle
+        if unguarded and parts.backend.capabilities.network:
+            log.warning(
+                "region %r: whoever can write to the server can run code in this "
+                "process, because values are pickled and not signed; give a "
+                "signing_key, or serializer='json'",
+                self.name,
+            )
 
     def _renew_storage(self) -> None:
         """Make the storage anew from what the region has now."""
@@ -479,7 +487,8 @@ class CacheRegion(AsyncTwins):
         try:
             value, marks = storage.read(storage.key(key), names)
         except BackendError as error:
-            return operations.failed(storage, wished, error)
+            seen = operations.without_backend(storage, wished, error, storage.key(key))
+            return seen.value
         good = operations.is_good(
             storage, value, wished, marks, by_age=by_age, explicit=explicit
         )
@@ -560,8 +569,10 @@ class CacheRegion(AsyncTwins):
         try:
             value, marks = storage.read(call.key, call.records)
         except BackendError as error:
-            value, marks = operations.failed(storage, policy, error), {}
-        verdict = storage.judge(value, policy, marks, explicit=call.explicit)
+            seen = operations.without_backend(storage, policy, error, call.key)
+            value, verdict, marks = seen
+        else:
+            verdict = storage.judge(value, policy, marks, explicit=call.explicit)
         if verdict is FRESH:
             if "hit" in storage.events.wanted:
                 storage.events.emit("hit", call.name)

@@ -53,6 +53,9 @@ class Coder(Protocol):
     def decode(self, key: KeyType, raw: bytes) -> CachedValue:
         """Return bytes as a value."""
 
+    def is_current(self, key: KeyType, raw: bytes) -> bool:
+        """Return whether bytes were written as they would be now."""
+
     def encode_failure(self, key: KeyType, error: BaseException) -> bytes:
         """Return a creator's error as bytes."""
 
@@ -114,6 +117,7 @@ class Storage:
         self.flights: FlightTable = shared.flights
         self.ops: dict[str, Callable[..., Any]] = shared.ops
         self.pending: Pending = shared.pending
+        self._is_remembering = policy.on_backend_error == "stale"
         if parent is None and self.capabilities.network:
             self._guard()
         #: The entries of a backend that keeps them in this process, or None.
@@ -241,23 +245,32 @@ class Storage:
 
     def note_records(
         self, names: Sequence[str], found: Sequence[Any]
-    ) -> tuple[dict[str, str], dict[str, str]]:
-        """Keep what the records hold, and find marks for those that are lost.
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        """Keep what the records hold, and find what has to be written anew.
 
         :param found: what the backend has under the names.
-        :return: the marks of all, and those that have to be written.
+        :return: the marks of all; and by name what is to be replaced, as
+            :data:`NO_VALUE` where the record is lost, as the bytes of an
+            outdated key else.
         """
         marks: dict[str, str] = {}
-        lost: dict[str, str] = {}
+        outdated: dict[str, Any] = {}
         for name, raw in zip(names, found, strict=True):
             value = self.decode(name, raw)
-            mark = NEVER if value is NO_VALUE else str(value.payload)
-            if mark == NEVER and self._has_lost(name):
-                # Values that carry the lost mark must not come back to life.
-                mark = lost[name] = renewed(NEVER, new_id(), hard=True)
+            if value is NO_VALUE:
+                is_there = raw is not NO_VALUE and raw is not None
+                mark = NEVER
+                if is_there or self._has_lost(name):
+                    # Values that carry the lost mark must not come back to life.
+                    mark = renewed(NEVER, new_id(), hard=True)
+                    outdated[name] = NO_VALUE
+            else:
+                mark = str(value.payload)
+                if self.coder is not None and not self.coder.is_current(name, raw):
+                    outdated[name] = raw
             marks[name] = mark
             self.note_mark(name, mark)
-        return marks, lost
+        return marks, outdated
 
     def note_mark(self, name: str, mark: str) -> None:
         """Keep what a record holds."""
@@ -297,9 +310,18 @@ class Storage:
         return self._noted(names, found)
 
     def _noted(self, names: Sequence[str], found: Sequence[Any]) -> Mapping[str, str]:
-        marks, lost = self.note_records(names, found)
-        for name, mark in lost.items():
-            self.ops["set_record"](name, self.record_value(name, mark))
+        marks, outdated = self.note_records(names, found)
+        for name, old in outdated.items():
+            raw = self.record_value(name, marks[name])
+            if old is NO_VALUE:
+                self.ops["set_record"](name, raw)
+                continue
+            # Only if nobody has invalidated since: a plain write would undo it.
+            lease = self.ops["lease"](name, self.policy.lease_time)
+            if lease.granted and lease.found == old:
+                self.ops["commit"](lease, raw)
+            elif lease.granted:
+                self.ops["release"](lease)
         return marks
 
     def tag_marks(self, tags: tuple[str, ...]) -> Mapping[str, str]:
@@ -324,15 +346,48 @@ class Storage:
         else:
             value = self.decode(key, self.ops["get"](key))
             marks = self._noted(names, self.ops["get_records"](list(names)))
+        if self._is_remembering:
+            self.remember([(key, value)])
         if value is not NO_VALUE and "t" in value.metadata:
             own = self.own_records(value, names)
             if own:
                 marks = {**marks, **self.marks(own)}
         return value, marks
 
+    def remember(
+        self, found: Iterable[tuple[KeyType, CachedValue | NoValueType]]
+    ) -> None:
+        """Keep what was read last, for a policy that serves it when all else fails."""
+        if not self._is_remembering:
+            return
+        last = self.shared.last
+        for key, value in found:
+            if value is NO_VALUE:
+                last.pop(key, None)
+            else:
+                last[key] = value
+        while len(last) > _MANY:
+            last.pop(next(iter(last)), None)
+
+    def last_seen(
+        self, key: KeyType
+    ) -> tuple[CachedValue | NoValueType, Mapping[str, str]]:
+        """Return what was read last, and what its records held last."""
+        value = self.shared.last.get(key, NO_VALUE)
+        names = self.records
+        if value is not NO_VALUE:
+            names = (*names, *value.metadata.get("t", ()))
+        return value, {name: self._marks.get(name, _UNKNOWN)[0] for name in names}
+
     def own_records(self, value: CachedValue, names: Sequence[str]) -> tuple[str, ...]:
         """Return the records that a value carries, and its reader does not know."""
         return tuple(name for name in value.metadata["t"] if name not in names)
+
+    def forget(self, keys: Iterable[KeyType]) -> None:
+        """Void what is being created, and what was read, of keys written to."""
+        for key in keys:
+            self.flights.void(key)
+            self.shared.last.pop(key, None)
 
     def start_epoch(self, *, is_end: bool = False) -> None:
         """Have everything be judged anew, and nothing be stored that is old.
@@ -496,6 +551,8 @@ class Shared:
         self.async_ops: dict[str, Callable[..., Any]] = {}
         self.pending = Pending()
         self.watchers: list[Callable[[], None]] = []
+        #: What was read last, by stored key, where that may be served.
+        self.last: dict[KeyType, CachedValue] = {}
         #: What the records held, and until when that is known well enough.
         self.marks: dict[str, tuple[str, float]] = {}
 

@@ -7,7 +7,7 @@ cluster's client connects when it is made, so it is made when it is first used.)
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
@@ -294,6 +294,7 @@ class Sharded:
         if integer_in(arguments, "db", 0):
             raise ValidationError("db= must be 0: a cluster has no other databases")
         check_bytes(self._settings)
+        self._check_names(mapping_in(arguments, "connection_kwargs"))
 
     def connect(self) -> Clients:
         """Make the client that blocks, and connect it."""
@@ -302,6 +303,16 @@ class Sharded:
     def aconnect(self) -> Clients:
         """Make the client of an event loop."""
         return self._client(self._library.module("asyncio", "cluster"), "asyncio")
+
+    def _check_names(self, names: Iterable[str]) -> None:
+        # The client leaves out, without a word, what it does not know.
+        connection = self._library.module("connection")
+        known = parameters(
+            getattr(self._library.module("cluster"), self._library.cluster)
+        ) | parameters(connection.SSLConnection)
+        for name in names:
+            if name not in known:
+                raise ConfigurationError(f"connection_kwargs= has an unknown {name!r}")
 
     def _client(self, module: ModuleType, *path: str) -> Clients:
         make = getattr(module, self._library.cluster)

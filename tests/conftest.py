@@ -1,0 +1,55 @@
+"""What holds for every test: no second copies, and no server left out in CI."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator
+
+import pytest
+
+pytest_plugins = ["servers"]
+
+#: The folders under whose names every class would be imported a second time.
+SECOND_COPIES = ("dogpile_cache", "integrations")
+
+_reported: set[str] = set()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail the first test that imported the package by the name of its folder."""
+    result = yield
+    found = {
+        name for name in sys.modules if name.partition(".")[0] in SECOND_COPIES
+    } - _reported
+    if found:
+        _reported.update(found)
+        pytest.fail(
+            f"{', '.join(sorted(found))} was imported: a second copy of what is "
+            "imported as dogpile.cache; use absolute imports from there",
+            pytrace=False,
+        )
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where CI is set the servers must be there: count a skip as a failure."""
+    report = yield
+    if (
+        is_in_ci()
+        and report.skipped
+        and not hasattr(report, "wasxfail")
+        and item.get_closest_marker("server") is not None
+    ):
+        report.outcome = "failed"
+        report.longrepr = f"CI is set, and a server test was skipped: {report.longrepr}"
+    return report
+
+
+def is_in_ci() -> bool:
+    """Return whether the environment says that this run is the gate."""
+    return os.environ.get("CI", "").lower() not in {"", "0", "false", "no"}
