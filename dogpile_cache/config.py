@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from dogpile.cache.api import BytesBackend, CacheBackend, missing_methods
-from dogpile.cache.codecs import CODEC_SETTINGS, SECRET_SETTINGS, Chain, build_chain
+from dogpile.cache.codecs import CODEC_SETTINGS, SECRET_SETTINGS, build_chain
 from dogpile.cache.exception import ConfigurationError, ValidationError
 from dogpile.cache.policy import POLICY_FIELDS
 from dogpile.cache.proxy import ProxyBackend
@@ -67,6 +67,11 @@ _WORDS: Mapping[str, Any] = {
     "off": False,
     "none": None,
 }
+
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dogpile.cache.codecs import Chain
 
 
 class Parts(NamedTuple):
@@ -144,9 +149,7 @@ def _name(backend: Any) -> str:
     return repr(backend) if isinstance(backend, str) else backend.__name__
 
 
-def _check_arguments(
-    kind: Any, arguments: Mapping[str, Any], *, strict: bool
-) -> None:
+def _check_arguments(kind: Any, arguments: Mapping[str, Any], *, strict: bool) -> None:
     known: frozenset[str] = getattr(kind, "argument_names", frozenset())
     if not known:
         return  # a backend of somebody else's, who checks it
@@ -174,8 +177,7 @@ def wrapped(proxy: Any, backend: CacheBackend) -> CacheBackend:
     made = proxy() if isinstance(proxy, type) else proxy
     if not isinstance(made, ProxyBackend):
         raise ValidationError(
-            f"wrap takes ProxyBackend classes or instances, not a "
-            f"{type(made).__name__}"
+            f"wrap takes ProxyBackend classes or instances, not a {type(made).__name__}"
         )
     return made.wrap(backend)
 
@@ -232,9 +234,7 @@ def read_settings(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         else:
             raise ValidationError(_unknown(start, name))
     if "backend" not in settings:
-        raise ValidationError(
-            f"there is no setting {start}backend; a region needs one"
-        )
+        raise ValidationError(f"there is no setting {start}backend; a region needs one")
     settings["arguments"] = arguments
     return settings
 
@@ -283,8 +283,15 @@ def coerce(name: str, value: Any) -> Any:
         return None
     if name in _TEXTS:
         return text
+    if name == "tags":
+        return [part.strip() for part in text.split(",") if part.strip()]
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
+    number = _number(name, text)
+    return value if number is None else number
+
+
+def _number(name: str, text: str) -> float | None:
     if name in _DURATIONS or "time" in name:
         match = _DURATION.match(text)
         if match is not None:
@@ -294,9 +301,7 @@ def coerce(name: str, value: Any) -> Any:
             return kind(text)
         except ValueError:
             continue
-    if name == "tags":
-        return [part.strip() for part in text.split(",") if part.strip()]
-    return value
+    return None
 
 
 def load_proxies(names: Any) -> list[Any]:

@@ -55,9 +55,7 @@ class Options(NamedTuple):
     settings: Mapping[str, Any]
 
 
-def decorated(
-    region: Any, kind: Any, given: Any, options: dict[str, Any]
-) -> Any:
+def decorated(region: Any, kind: Any, given: Any, options: dict[str, Any]) -> Any:
     """Return a decorated function, or what decorates one.
 
     :param kind: the class that does it.
@@ -95,9 +93,7 @@ def read_options(namespace: Any, given: dict[str, Any]) -> Options:
         name: check(name, rest.pop(name)) for name in [*rest] if name not in _OPTIONS
     }
     if rest.get("should_cache_fn") is not None:
-        settings["should_cache_fn"] = check(
-            "should_cache_fn", rest["should_cache_fn"]
-        )
+        settings["should_cache_fn"] = check("should_cache_fn", rest["should_cache_fn"])
     generator = rest.get("function_key_generator")
     if generator is None:
         generator = rest.get("function_multi_key_generator")
@@ -241,9 +237,7 @@ class CachedFunction:
         )
         body = general.format(parts="")
         if short:
-            body = indexed_body(
-                self.plan, general, is_marking=self.index.is_marking
-            )
+            body = indexed_body(self.plan, general, is_marking=self.index.is_marking)
         name = "dogpile_call"
         # The parameters' names are a signature's, all the rest is ours.
         exec(f"{start} {name}({shape.header}):\n{body}", self._space)  # noqa: S102
@@ -380,9 +374,7 @@ class CachedMultiFunction:
         self.is_async = is_coroutine_function(fn)
         for name in ("key", "ignore", "tags", "version"):
             if getattr(options, name):
-                raise ConfigurationError(
-                    f"cache_multi_on_arguments() takes no {name}="
-                )
+                raise ConfigurationError(f"cache_multi_on_arguments() takes no {name}=")
         self.function = self._generate()
 
     def _generate(self) -> Callable[..., Any]:
@@ -417,17 +409,28 @@ class CachedMultiFunction:
         """Return the keys of the arguments, in their order."""
         return list(self.keys(*args))
 
-    def _creator(self, by_key: Mapping[Any, Any]) -> Callable[..., Any]:
+    @staticmethod
+    def _given(args: Sequence[Any], names: Sequence[Any]) -> Sequence[Any]:
+        # A method's receiver has no key of its own.
+        return args[len(args) - len(names) :]
+
+    def _creator(self, args: Sequence[Any], names: Sequence[Any]) -> Callable[..., Any]:
+        given = self._given(args, names)
+        receiver = args[: len(args) - len(given)]
+        by_key = dict(zip(names, given, strict=True))
         if not self.is_async:
-            return lambda *names: self._listed(
-                names, by_key, self.original(*(by_key[name] for name in names))
-            )
 
-        async def create(*names: Any) -> Any:
-            values = await self.original(*(by_key[name] for name in names))
-            return self._listed(names, by_key, values)
+            def call(*wanted: Any) -> Any:
+                values = self.original(*receiver, *(by_key[name] for name in wanted))
+                return self._listed(wanted, by_key, values)
 
-        return create
+            return functools.wraps(self.original)(call)
+
+        async def acall(*wanted: Any) -> Any:
+            values = await self.original(*receiver, *(by_key[name] for name in wanted))
+            return self._listed(wanted, by_key, values)
+
+        return functools.wraps(self.original)(acall)
 
     def _listed(
         self, names: Sequence[Any], by_key: Mapping[Any, Any], values: Any
@@ -439,20 +442,20 @@ class CachedMultiFunction:
     def _answer(self, args: Sequence[Any], made: list[Any]) -> Any:
         if not self.options.asdict:
             return made
-        pairs = zip(args, made, strict=True)
+        pairs = zip(self._given(args, made), made, strict=True)
         return {arg: value for arg, value in pairs if value is not NO_VALUE}
 
     def call(self, args: Sequence[Any]) -> Any:
         """Answer a call of the decorated function."""
         names = self.key(*args)
-        creator = self._creator(dict(zip(names, args, strict=True)))
+        creator = self._creator(args, names)
         made = self.region.get_or_create_multi(names, creator, **self._settings())
         return self._answer(args, made)
 
     async def acall(self, args: Sequence[Any]) -> Any:
         """Answer a call of the decorated coroutine function."""
         names = self.key(*args)
-        creator = self._creator(dict(zip(names, args, strict=True)))
+        creator = self._creator(args, names)
         made = await self.region.aget_or_create_multi(
             names, creator, **self._settings()
         )
@@ -574,16 +577,16 @@ def _like(fn: Callable[..., Any], call: Callable[..., Any]) -> Callable[..., Any
     """Return a function with the parameters of ``fn`` that calls ``call``."""
     shape = keys.plan(fn).shape
     if shape.named or shape.double:
-        taken = (*shape.positional, f"*{shape.star}") if shape.star else shape.positional
+        taken = (
+            (*shape.positional, f"*{shape.star}") if shape.star else shape.positional
+        )
     else:
         taken = tuple(part for part in shape.forward.split(", ") if part)
     start = "async def" if is_coroutine_function(call) else "def"
     wait = "await " if is_coroutine_function(call) else ""
     space: dict[str, Any] = {**shape.defaults, f"{shape.mark}call": call}
     given = ", ".join(taken)
-    source = (
-        f"{start} made({shape.header}):\n return {wait}{shape.mark}call({given})\n"
-    )
+    source = f"{start} made({shape.header}):\n return {wait}{shape.mark}call({given})\n"
     exec(source, space)  # noqa: S102 - a signature's names, and ours
     made: Callable[..., Any] = space["made"]
     return made

@@ -120,8 +120,8 @@ class Events:
         for listener in self._listeners[name]:
             try:
                 listener(event)
-            except Exception:
-                # A listener only looks on: it must not break what it sees.
+            # A listener only looks on: it must not break what it sees.
+            except Exception:  # noqa: BLE001
                 _log.exception("a listener of %r failed", name)
 
 

@@ -176,11 +176,12 @@ class FastPath:
             with self._backend.lock:
                 if not flight.void:
                     self._backend.place(key, value, born, until, plain.rest)
-            return value
         except Exception as error:
             failure = error
             self._storage.events.emit("create_failed", key, error=error)
             raise
+        else:
+            return value
         finally:
             unlead(token)
             flights.land(flight, payload, failure)
@@ -244,7 +245,7 @@ def get_or_create(
             MARK
             return payload
     except KeyError:
-        if (
+        is_plain = (
             plain is not None
             and type(creator) is FunctionType
             and not creator.__code__.co_argcount
@@ -252,10 +253,14 @@ def get_or_create(
             and should_cache_fn is None
             and creator_args is None
             and not settings
-        ):
-            payload = create(KEY, creator, plain)
-            if payload is not OTHERWISE:
-                return payload
+        )
+    else:
+        is_plain = False
+    # Out here, so that a creator's error has no KeyError for its context.
+    if is_plain:
+        payload = create(KEY, creator, plain)
+        if payload is not OTHERWISE:
+            return payload
     return general(
         key, creator, expiration_time, should_cache_fn, creator_args, **settings
     )

@@ -251,7 +251,7 @@ _tables: weakref.WeakSet[FlightTable] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    global _graph
+    global _graph  # noqa: PLW0603 - a lock that a lost thread may hold
     _graph = Lock()
     for table in list(_tables):
         table.forget()

@@ -56,31 +56,34 @@ async def follow(ports: Ports, storage: Storage, call: Call, seen: Seen) -> Any:
     require_time(storage, call.policy, seen.marks)
     if "miss" in storage.events.wanted and seen.verdict is MISS:
         storage.events.emit("miss", call.name)
-    steal = False
+    if waits_after_failure(storage, seen):
+        return _stale(storage, call, seen)
     while True:
-        if waits_after_failure(storage, seen):
-            return _stale(storage, call, seen)
         flight, is_leader = storage.flights.board(call.key)
-        if not is_leader:
-            if seen.verdict is not MISS:
-                return _stale(storage, call, seen)
-            if flight.loop is not None and ports.loop is not flight.loop:
-                if running_loop() is flight.loop:
-                    # The loop cannot end it while this call blocks the loop.
-                    return await _alone(ports, storage, call)
-            arrived = await _join(ports, storage, call, flight)
-            if not arrived:
-                late = storage.flights.take_over(flight)
-                if late is None:
-                    continue
-                flight, steal = late, True
-            elif flight.error is not None:
-                raise _carried(copy_of(flight.error))
-            elif flight.value is not ABANDONED:
-                return flight.value
-            else:
-                continue
-        return await _lead(ports, storage, call, flight, seen, steal=steal)
+        if is_leader:
+            return await _lead(ports, storage, call, flight, seen, steal=False)
+        if seen.verdict is not MISS:
+            return _stale(storage, call, seen)
+        if _would_block(ports, flight):
+            return await _alone(ports, storage, call)
+        if not await _join(ports, storage, call, flight):
+            late = storage.flights.take_over(flight)
+            if late is not None:
+                return await _lead(ports, storage, call, late, seen, steal=True)
+        elif flight.error is not None:
+            raise _carried(copy_of(flight.error))
+        elif flight.value is not ABANDONED:
+            return flight.value
+
+
+def _would_block(ports: Ports, flight: Flight) -> bool:
+    """Return whether the flight cannot end while this call waits for it.
+
+    A call that blocks an event loop waits for ever for a task of that loop.
+    """
+    if flight.loop is None or ports.loop is flight.loop:
+        return False
+    return running_loop() is flight.loop
 
 
 async def _join(ports: Ports, storage: Storage, call: Call, flight: Flight) -> bool:
@@ -288,11 +291,12 @@ async def _create_leased(
     else:
         if lease is None:
             return seen.value.payload
-    marks: Mapping[str, str] = {}
+    if lease is None:
+        made = await _run_creator(ports, storage, call, flight, seen)
+        return _value_of(storage, call, seen, {}, made)[0]
+    marks = await records(ports, storage, call.records)
     handle = None
-    if lease is not None:  # else nothing is stored
-        marks = await records(ports, storage, call.records)
-    if lease is not None and storage.capabilities.leases:
+    if storage.capabilities.leases:
         handle = RENEWER.keep(
             storage.backend,  # type: ignore[arg-type]  # it leases
             lease,
@@ -302,15 +306,13 @@ async def _create_leased(
     try:
         made = await _run_creator(ports, storage, call, flight, seen)
     except BaseException as error:
-        if lease is not None:
-            await _give_up(ports, storage, call, flight, lease, seen, error)
+        await _give_up(ports, storage, call, flight, lease, seen, error)
         raise
     finally:
         if handle is not None:
             RENEWER.drop(handle)
     payload, value = _value_of(storage, call, seen, marks, made)
-    if lease is not None:
-        await _commit(ports, storage, call, flight, lease, value)
+    await _commit(ports, storage, call, flight, lease, value)
     return payload
 
 
@@ -474,11 +476,10 @@ async def _commit(
         ttl = kept_for(value.metadata, storage.policy)
         if not await ports.call(storage, "commit", lease, raw, ttl=ttl):
             storage.events.emit("refused_commit", call.name)
-        return
     except (BackendError, CodecError) as error:
         storage.events.emit("backend_error", call.name, error=error)
         _warn_once(storage, call, error)
-    await _release(ports, storage, call, lease)
+        await _release(ports, storage, call, lease)
 
 
 async def _release(
@@ -509,9 +510,7 @@ async def _give_up(
         error = error.error
     failure = None
     if isinstance(error, Exception):
-        if await keep_stale(
-            ports, storage, call.key, flight, lease, call.policy, seen
-        ):
+        if await keep_stale(ports, storage, call.key, flight, lease, call.policy, seen):
             return
         if storage.coder is not None:
             failure = storage.coder.encode_failure(call.key, error)

@@ -64,31 +64,19 @@ async def answer_many(
         return []
     by_key = {storage.key(name): name for name in names}
     answers: dict[Any, Any] = {}
-    try:
-        values, marks = await read_multi(ports, storage, [*by_key], many.records)
-    except BackendError as error:
-        fallen = [
-            without_backend(storage, many.policy, error, key) for key in by_key
-        ]
-        values, marks = [seen.value for seen in fallen], fallen[0].marks
-        answers = {
-            key: seen.value.payload
-            for key, seen in zip(by_key, fallen, strict=True)
-            if seen.verdict is FRESH
-        }
     missing: dict[Any, tuple[Any, Seen]] = {}
     late: dict[Any, tuple[Any, Seen]] = {}
-    for (key, name), value in zip(by_key.items(), values, strict=True):
-        if key in answers:
-            continue
-        verdict = storage.judge(value, many.policy, marks, explicit=many.explicit)
-        if verdict is FRESH:
-            answers[key] = value.payload
-        elif verdict is MISS or (verdict is STALE and many.policy.grace is None):
-            missing[key] = name, Seen(value, verdict, marks)
+    looks = await _look(ports, storage, many, list(by_key))
+    for (key, name), seen in zip(by_key.items(), looks, strict=True):
+        if seen.verdict is FRESH:
+            answers[key] = seen.value.payload
+        elif seen.verdict is MISS or (
+            seen.verdict is STALE and many.policy.grace is None
+        ):
+            missing[key] = name, seen
         else:
-            late[key] = name, Seen(value, verdict, marks)
-            answers[key] = value.payload
+            late[key] = name, seen
+            answers[key] = seen.value.payload
     if answers and storage.events.wanted:
         for key in answers.keys() - late.keys():
             storage.events.emit("hit", by_key[key])
@@ -97,6 +85,21 @@ async def answer_many(
     if missing:
         answers.update(await follow_many(ports, storage, many, missing))
     return [answers[storage.key(name)] for name in names]
+
+
+async def _look(
+    ports: Ports, storage: Storage, many: Many, keys: list[Any]
+) -> list[Seen]:
+    """Read the values and judge them; a backend that fails has none."""
+    policy, explicit = many.policy, many.explicit
+    try:
+        values, marks = await read_multi(ports, storage, keys, many.records)
+    except BackendError as error:
+        return [without_backend(storage, policy, error, key) for key in keys]
+    return [
+        Seen(value, storage.judge(value, policy, marks, explicit=explicit), marks)
+        for value in values
+    ]
 
 
 def _refresh(
@@ -460,9 +463,7 @@ async def _give_up(
         error = error.error
     for job in jobs:
         if isinstance(error, Exception):
-            storage.events.emit(
-                "create_failed", job.name, error=error, seconds=seconds
-            )
+            storage.events.emit("create_failed", job.name, error=error, seconds=seconds)
         lease = leased.get(job.key)
         if lease is None:
             continue

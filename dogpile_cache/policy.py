@@ -233,10 +233,7 @@ def judge(
     if born - now > policy.max_clock_skew:
         return MISS if grace == 0 else STALE
     lifetime = lifetime_of(metadata, policy, explicit=explicit)
-    if lifetime is None:
-        left = math.inf
-    else:
-        left = born + lifetime - now
+    left = math.inf if lifetime is None else born + lifetime - now
     if left > 0:
         if invalidated is STALE:
             return MISS if grace == 0 else STALE
@@ -319,7 +316,5 @@ def _compare(carried: Mapping[str, str], now: Mapping[str, str]) -> Verdict:
     return verdict
 
 
-def _is_early(
-    metadata: Mapping[str, Any], left: float, early: float, u: float
-) -> bool:
+def _is_early(metadata: Mapping[str, Any], left: float, early: float, u: float) -> bool:
     return bool(-metadata.get("d", 0.0) * early * math.log(1.0 - u) >= left)

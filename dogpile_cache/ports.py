@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import os
 import threading
@@ -47,7 +48,7 @@ class Ports(Protocol):
         """Start work in the background, unless there is too much already."""
 
 
-class Carried(Exception):  # noqa: N818 - carries an error, is none itself
+class Carried(Exception):
     """Carries a StopIteration out of a coroutine, which must not raise it."""
 
     def __init__(self, error: StopIteration) -> None:
@@ -260,12 +261,10 @@ class LoopPorts:
             if not hasattr(pending, "__await__"):
                 return pending
         else:
-            pending = in_thread(creator)
+            pending = _created_in_thread(creator)
         if seconds is not None:
             pending = self._in_time(pending, creator, clock, seconds, on_timeout)
-        value = await pending
-        # A plain function may return an awaitable, such as a lambda's call.
-        return await value if hasattr(value, "__await__") else value
+        return await pending
 
     async def _in_time(
         self,
@@ -348,10 +347,9 @@ class _Waker:
         if running_loop() is self._loop:
             _set(self._arrived)
             return
-        try:
+        # If the loop was closed, nobody waits any more.
+        with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(_set, self._arrived)
-        except RuntimeError:
-            pass  # the loop was closed; nobody waits any more
 
 
 def _set(arrived: Any) -> None:
@@ -384,6 +382,12 @@ async def in_thread(work: Callable[[], Any]) -> Any:
     return value
 
 
+async def _created_in_thread(creator: Callable[[], Any]) -> Any:
+    value = await in_thread(creator)
+    # A plain function may return an awaitable, such as a lambda's call.
+    return await value if hasattr(value, "__await__") else value
+
+
 _loop_ports: weakref.WeakKeyDictionary[Any, LoopPorts] = weakref.WeakKeyDictionary()
 
 
@@ -404,8 +408,7 @@ def is_coroutine_function(creator: Any) -> bool:
     function = getattr(creator, "__func__", creator)
     code = getattr(function, "__code__", None)
     if code is None:
-        call = getattr(type(creator), "__call__", None)
-        code = getattr(call, "__code__", None)
+        code = getattr(vars(type(creator)).get("__call__"), "__code__", None)
     return bool(code is not None and getattr(code, "co_flags", 0) & 0x80)
 
 

@@ -38,6 +38,10 @@ from dogpile.cache.registry import register_backend
 from dogpile.cache.storage import Storage
 from dogpile.cache.twins import AsyncTwins
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 __all__ = [
     "CacheRegion",
     "DefaultInvalidationStrategy",
@@ -236,15 +240,15 @@ class CacheRegion(AsyncTwins):
         self._storage.watchers.append(self._watch())
         self._bind()
         for child in list(self._children):
-            child._inherit()  # noqa: SLF001 - a region of its own kind
+            child._inherit()
 
     def _watch(self) -> Callable[[], None]:
         reference = weakref.ref(self)
 
         def epoch_changed() -> None:
             region = reference()
-            if region is not None and region._fast is not None:  # noqa: SLF001
-                region._fast.start_epoch()  # noqa: SLF001 - its own
+            if region is not None and region._fast is not None:
+                region._fast.start_epoch()
 
         return epoch_changed
 
@@ -801,13 +805,13 @@ class CacheRegion(AsyncTwins):
         if storage is not None:
             await operations.close(storage, _CLOSING)
 
-    def __enter__(self) -> CacheRegion:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    async def __aenter__(self) -> CacheRegion:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:

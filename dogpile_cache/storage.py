@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
 import random
-import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -419,9 +419,7 @@ class Storage:
         with backend.lock:
             if flight.void:
                 return None
-            return backend.place(
-                flight.key, value.payload, metadata["ct"], until, rest
-            )
+            return backend.place(flight.key, value.payload, metadata["ct"], until, rest)
 
     def put_entry(self, key: KeyType, value: CachedValue) -> None:
         """Store a value, and void the key's flight."""
@@ -593,7 +591,7 @@ _MANY = 1000
 
 def new_id() -> str:
     """Return an id that was never used before."""
-    return secrets.token_urlsafe(9)
+    return os.urandom(9).hex()
 
 
 def _as_value(raw: Any) -> CachedValue | NoValueType:

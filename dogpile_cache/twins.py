@@ -1,4 +1,4 @@
-"""The operations of a region for event loops: ``aget``, ``aget_or_create``, …"""
+"""The operations of a region for event loops: ``aget`` and its like."""
 
 from __future__ import annotations
 
@@ -184,9 +184,7 @@ class AsyncTwins:
     async def ainvalidate(self, hard: bool = True) -> None:
         """Invalidate the region; the twin of ``invalidate()``."""
         storage = self.storage
-        await operations.invalidate(
-            loop_ports(), storage, (storage.record,), hard=hard
-        )
+        await operations.invalidate(loop_ports(), storage, (storage.record,), hard=hard)
 
     async def ainvalidate_tags(self, *tags: str, hard: bool = True) -> None:
         """Invalidate what has a tag; the twin of ``invalidate_tags()``."""

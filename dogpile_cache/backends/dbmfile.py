@@ -50,8 +50,10 @@ _REFUSALS = {
     getattr(errno, "EDQUOT", errno.ENOSPC),
     getattr(errno, "ESTALE", errno.EIO),
 }
-# These may be half-written after such an error, even if they could be closed.
+# These may be half-written after such an error, even if they could be closed,
+# or say nothing of a full disk: it is left some room.
 _FRAGILE = {"dbm.gnu", "dbm.ndbm"}
+_ROOM = 65_536
 _HALF_WRITTEN = {
     errno.EFBIG,
     errno.EIO,
@@ -97,15 +99,18 @@ class Table:
     :param database: the open file, or an empty dictionary in its place.
     :param failed: makes an error of this package from an error of a dbm
         module; told whether the file's structure may be to blame.
+    :param reserve: asks for room for so many bytes, before they are written.
     """
 
     def __init__(
         self,
         database: MutableMapping[bytes, bytes],
         failed: Callable[[Exception, bool], BackendError],
+        reserve: Callable[[int], None] | None = None,
     ) -> None:
         self._database = database
         self._failed = failed
+        self._reserve = reserve
 
     def get(self, name: bytes) -> bytes | None:
         """Return the value of a record, ``None`` if there is none.
@@ -127,6 +132,8 @@ class Table:
 
     def put(self, name: bytes, record: bytes) -> None:
         """Write a record that was made by :func:`pack`."""
+        if self._reserve is not None:
+            self._reserve(len(record))
         try:
             self._database[name] = record
         except Exception as error:  # as above
@@ -239,7 +246,8 @@ class DBMFile:
         is_whole = True
         try:
             self._note(operation, _QUIET if kind in _TRANSACTIONAL else _WRITING)
-            return action(self._table(operation, database))
+            reserve = partial(self._reserve, operation) if kind in _FRAGILE else None
+            return action(self._table(operation, database, reserve))
         except BackendError as error:
             number = getattr(error.__cause__, "errno", None)
             is_whole = kind not in _FRAGILE or number not in _HALF_WRITTEN
@@ -249,8 +257,22 @@ class DBMFile:
             if is_whole:
                 self._note(operation, _QUIET + os.urandom(_STAMP_SIZE).hex().encode())
 
-    def _table(self, operation: str, database: Any) -> Table:
-        return Table(database, partial(self._failure, operation))
+    def _table(
+        self,
+        operation: str,
+        database: Any,
+        reserve: Callable[[int], None] | None = None,
+    ) -> Table:
+        return Table(database, partial(self._failure, operation), reserve)
+
+    def _reserve(self, operation: str, size: int) -> None:
+        try:
+            found = os.statvfs(os.path.dirname(self.path))
+        except (AttributeError, OSError):
+            return  # not known here
+        if found.f_bavail * found.f_frsize < 2 * size + _ROOM:
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise self._file.failure(operation, error)
 
     def _state(self) -> object:
         """Return what changes when the index of a dbm.dumb does, if known."""

@@ -141,8 +141,17 @@ class Client(pylibmc.Client):  # type: ignore[misc,unused-ignore]  # untyped
         """Store values, whatever the keys had."""
         if self._batches is not None:
             self._batches.store(mapping, time)
-        elif self.set_multi(dict(mapping), time=time):
-            raise Refused
+            return
+        # set_multi() would leave out what comes behind one that is too large.
+        problems: list[Exception] = []
+        for key, value in mapping.items():
+            try:
+                if not self.set(key, value, time=time):
+                    problems.append(Refused())
+            except pylibmc.TooBig as error:
+                problems.append(error)
+        if problems:
+            raise problems[0]
 
     def remove_many(self, keys: Sequence[str]) -> None:
         """Remove the values of the keys."""

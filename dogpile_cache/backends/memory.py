@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pickle
 import sys
@@ -508,10 +509,8 @@ class _Lru:
 
     def touch(self, key: KeyType) -> None:
         """Move the entry to the end of the queue."""
-        try:
+        with contextlib.suppress(KeyError):  # another thread has just dropped it
             self._entries.move_to_end(key)
-        except KeyError:
-            pass  # another thread has just dropped it
 
     def admit(self, key: KeyType, payload: Any) -> None:
         """Weigh a new entry, which stands at the end already."""

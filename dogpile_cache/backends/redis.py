@@ -1,4 +1,4 @@
-"""Values and leases in a Redis: alone, behind sentinels, or a cluster."""
+"""Values and leases in a Redis or Valkey: alone, behind sentinels, a cluster."""
 
 from __future__ import annotations
 
@@ -29,9 +29,17 @@ from dogpile.cache.backends.redis_scripts import (
     release_call,
     renew_call,
 )
+from dogpile.cache.backends.redis_settings import VALKEY
 from dogpile.cache.exception import BackendError
 
-__all__ = ["RedisBackend", "RedisClusterBackend", "RedisSentinelBackend"]
+__all__ = [
+    "RedisBackend",
+    "RedisClusterBackend",
+    "RedisSentinelBackend",
+    "ValkeyBackend",
+    "ValkeyClusterBackend",
+    "ValkeySentinelBackend",
+]
 
 Answer = TypeVar("Answer")
 
@@ -363,3 +371,28 @@ class RedisClusterBackend(RedisBackend):
     )
     _kind = "_cluster"
     _connector_class = Sharded
+
+
+class ValkeyBackend(RedisBackend):
+    """Keep values in a Valkey server.
+
+    The arguments are those of the Redis backend; ``valkey_expiration_time`` is
+    another name of ``redis_expiration_time``.
+    """
+
+    argument_names = RedisBackend.argument_names | {"valkey_expiration_time"}
+    _library = VALKEY
+
+
+class ValkeySentinelBackend(RedisSentinelBackend):
+    """Keep values in the master that Valkey sentinels name."""
+
+    argument_names = RedisSentinelBackend.argument_names | {"valkey_expiration_time"}
+    _library = VALKEY
+
+
+class ValkeyClusterBackend(RedisClusterBackend):
+    """Keep values in a Valkey cluster."""
+
+    argument_names = RedisClusterBackend.argument_names | {"valkey_expiration_time"}
+    _library = VALKEY

@@ -40,6 +40,8 @@ from dogpile.cache.exception import (
 )
 
 _NAME = "dogpile.cache.sqlite"
+# The first that knows ON CONFLICT DO UPDATE.
+_OLDEST_SQLITE = (3, 24)
 _SYNCHRONOUS = ("off", "normal", "full")
 _TIMEOUT = 5.0
 # Seconds after which a reader looks whether the file still bears its name.
@@ -66,6 +68,7 @@ class SqliteBackend(BytesBackend, LeasingBackend):
         writes when the machine loses its power; ``timeout``: seconds to wait
         for the locks of other processes.
     :raises ValidationError: an argument is of no use.
+    :raises ConfigurationError: this Python's SQLite is too old.
     """
 
     capabilities = Capabilities(
@@ -77,6 +80,11 @@ class SqliteBackend(BytesBackend, LeasingBackend):
 
     def __init__(self, arguments: BackendArguments) -> None:
         super().__init__(arguments)
+        if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+            raise ConfigurationError(
+                f"{_NAME} needs SQLite 3.24 or later; this Python has "
+                f"{sqlite3.sqlite_version}"
+            )
         self._max_bytes = _limit(arguments, "max_bytes")
         self._tables = Tables(
             self._now,
@@ -377,8 +385,8 @@ def _filename(arguments: BackendArguments) -> str:
         raise ValidationError(
             f"{_NAME}: filename is a string or a path, not {type(filename).__name__}"
         )
-    path = os.fspath(filename)
-    if path in ("", ":memory:"):
+    path = os.fsdecode(filename)
+    if path in ("", ":memory:") or "\0" in path:
         raise ValidationError(
             f"{_NAME}: filename {path!r} names no file; to keep values in memory "
             "use dogpile.cache.memory_pickle"

@@ -374,8 +374,8 @@ def _is_broken(error: sqlite3.Error) -> bool:
 
 
 def _close_all(rest: list[list[Link]]) -> None:
-    for link in rest.pop():
-        link.close()
+    while rest[0]:
+        rest[0].pop().close()
 
 
 def _before_fork() -> None:
