@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from types import FunctionType, MethodType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from dogpile.cache.api import NO_VALUE, CachedValue, NoValueType
 from dogpile.cache.exception import BackendError
 from dogpile.cache.flight import Flight
-from dogpile.cache.policy import Policy, seconds
+from dogpile.cache.policy import Policy, Verdict, seconds
 
 
 class Skipped(NamedTuple):
@@ -108,6 +108,17 @@ class Creation:
         if self.validator is not None:
             said["e"] = self.validator
         return said
+
+
+Found: TypeAlias = CachedValue | NoValueType
+
+
+class Seen(NamedTuple):
+    """What a reader saw: the value, what it is good for, and the generations."""
+
+    value: Found
+    verdict: Verdict
+    marks: Mapping[str, str]
 
 
 class Call:

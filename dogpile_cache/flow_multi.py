@@ -11,23 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
 from typing import Any, NamedTuple
 
-from dogpile.cache.api import NO_VALUE, CachedValue, Lease
-from dogpile.cache.creation import Call, Skipped
+from dogpile.cache.api import NO_VALUE, CachedValue, Lease, NoValueType
+from dogpile.cache.creation import Call, Seen, Skipped
 from dogpile.cache.exception import BackendError, CodecError, CreatorMismatch
 from dogpile.cache.flight import ABANDONED, Flight, lead, unlead
-from dogpile.cache.flow import (
-    Seen,
-    create,
-    follow,
-    keep_stale,
-    records,
-    require_time,
-    waits_after_failure,
-)
+from dogpile.cache.flow import follow, require_time
+from dogpile.cache.leader import create, keep_stale, waits_after_failure, warn_once
 from dogpile.cache.lease import RENEWER
 from dogpile.cache.operations import read_multi, without_backend
 from dogpile.cache.policy import EARLY, FRESH, MISS, STALE, Policy, kept_for
-from dogpile.cache.ports import Carried, Ports
+from dogpile.cache.ports import Carried, Ports, name_of
+from dogpile.cache.records import records
 from dogpile.cache.storage import Storage
 
 
@@ -317,7 +311,7 @@ async def _lease(
     for job, lease in zip(jobs, leases, strict=True):
         found = storage.decode(job.key, lease.found)
         verdict = storage.judge(found, many.policy, marks, explicit=many.explicit)
-        made = verdict in (FRESH, EARLY) and found != job.seen.value
+        made = verdict in (FRESH, EARLY) and not _was_seen(found, job.seen)
         if made or (verdict is not MISS and not lease.granted):
             if lease.granted:
                 needless.append(lease)
@@ -333,6 +327,15 @@ async def _lease(
     return held, mine, remote
 
 
+def _was_seen(found: CachedValue | NoValueType, seen: Seen) -> bool:
+    # Payloads are not compared: what it means to be equal is for them to say.
+    return (
+        found is not NO_VALUE
+        and seen.value is not NO_VALUE
+        and found.metadata == seen.value.metadata
+    )
+
+
 async def _ask(
     ports: Ports, storage: Storage, many: Many, keys: list[Any]
 ) -> list[Lease]:
@@ -341,15 +344,13 @@ async def _ask(
             storage, "lease_multi", keys, many.policy.lease_time
         )
         return leases
-    entries = storage.entries
+    entries = [storage.entries.get(key) for key in keys]
+    found = [
+        NO_VALUE if each is None else storage.decode_entry(each) for each in entries
+    ]
     return [
-        Lease(
-            key,
-            "",
-            granted=True,
-            found=storage.decode_entry(entries[key]) if key in entries else NO_VALUE,
-        )
-        for key in keys
+        Lease(key, "", granted=True, found=each)
+        for key, each in zip(keys, found, strict=True)
     ]
 
 
@@ -362,6 +363,7 @@ async def _run(
         return many.creator(*names)
 
     creator.__dict__["quick"] = getattr(many.creator, "quick", False)
+    creator.__qualname__ = name_of(many.creator)
 
     def on_timeout() -> None:
         for job in jobs:
@@ -425,6 +427,7 @@ async def _store(
             batch.append((lease, storage.encode(job.key, made)))
         except CodecError as error:
             storage.events.emit("backend_error", job.name, error=error)
+            warn_once(storage, many.creator, error)
             unused.append(lease)
     if storage.entries is None:
         await _send(ports, storage, many, batch, unused)

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dogpile.cache.api import NO_VALUE, CachedValue, NoValueType
+from dogpile.cache.creation import Seen
 from dogpile.cache.exception import BackendError, BackendUnavailable
-from dogpile.cache.flow import Seen, note, records
 from dogpile.cache.invalidation import NEVER, renewed
 from dogpile.cache.policy import EARLY, FRESH, MISS, Policy, kept_for
 from dogpile.cache.ports import Ports, in_thread
+from dogpile.cache.records import note, records
 from dogpile.cache.storage import Storage, new_id
 
 

@@ -217,7 +217,7 @@ def _create_in_time(
     if not answer:
         on_timeout()
         raise CreatorTimeout(
-            f"{_name(creator)} took longer than its hard_timeout of {seconds:g} s; "
+            f"{name_of(creator)} took longer than its hard_timeout of {seconds:g} s; "
             "what it may still return is refused"
         )
     value, error = answer[0]
@@ -284,7 +284,7 @@ class LoopPorts:
                 return task.result()
             on_timeout()
             raise CreatorTimeout(
-                f"{_name(creator)} took longer than its hard_timeout of "
+                f"{name_of(creator)} took longer than its hard_timeout of "
                 f"{seconds:g} s; what it may still return is refused"
             )
         finally:
@@ -433,12 +433,15 @@ def checked(creator: Any, value: Any) -> Any:
     if close is not None:
         close()  # else Python warns that it was never awaited
     raise CoroutineCreatorError(
-        f"{_name(creator)} returns an awaitable, which get_or_create() cannot "
+        f"{name_of(creator)} returns an awaitable, which get_or_create() cannot "
         "await: use aget_or_create(), or decorate the coroutine function itself"
     )
 
 
-def _name(creator: Any) -> str:
+def name_of(creator: Any) -> str:
+    """Return what a creator is called in errors and warnings."""
+    while hasattr(creator, "func"):  # functools.partial
+        creator = creator.func
     return str(getattr(creator, "__qualname__", None) or type(creator).__name__)
 
 

@@ -16,8 +16,9 @@ from dogpile.cache.api import (
 )
 from dogpile.cache.clock import SYSTEM_CLOCK, Clock
 from dogpile.cache.codecs import CODEC_SETTINGS
-from dogpile.cache.creation import Call, wants_creation, with_arguments
-from dogpile.cache.decorators import CachedFunction, CachedMultiFunction, decorated
+from dogpile.cache.creation import Call, Seen, wants_creation, with_arguments
+from dogpile.cache.decorators import CachedFunction, decorated
+from dogpile.cache.decorators_multi import CachedMultiFunction
 from dogpile.cache.events import Events, Listener, Statistics
 from dogpile.cache.exception import (
     BackendError,
@@ -26,7 +27,7 @@ from dogpile.cache.exception import (
     ValidationError,
 )
 from dogpile.cache.fast import FastPath
-from dogpile.cache.flow import FlightMutex, Seen, follow
+from dogpile.cache.flow import FlightMutex, follow
 from dogpile.cache.flow_multi import Many, answer_many
 from dogpile.cache.invalidation import (
     DefaultInvalidationStrategy,
@@ -727,8 +728,7 @@ class CacheRegion(AsyncTwins):
         :param version: of the code; another version has other values.
         :param policy: other fields of ``Policy``.
         """
-        names = _OPTIONS
-        options.update(zip(names, given, strict=False))
+        options.update(_named(_OPTIONS, given, options))
         return decorated(self, CachedFunction, namespace, options)
 
     @overload
@@ -763,8 +763,7 @@ class CacheRegion(AsyncTwins):
         :param function_multi_key_generator: makes the keys.
         :param policy: other fields of ``Policy``.
         """
-        names = _MULTI_OPTIONS
-        options.update(zip(names, given, strict=False))
+        options.update(_named(_MULTI_OPTIONS, given, options))
         return decorated(self, CachedMultiFunction, namespace, options)
 
     # Seeing, and ending
@@ -832,6 +831,22 @@ _MULTI_OPTIONS = (
     "to_str",
     "function_multi_key_generator",
 )
+
+
+def _named(
+    names: tuple[str, ...], given: tuple[Any, ...], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return by name what a decorator was given by position."""
+    if len(given) > len(names):
+        raise TypeError(
+            f"the decorator takes at most {len(names) + 1} arguments by position: "
+            f"namespace, {', '.join(names)}"
+        )
+    named = dict(zip(names, given, strict=False))
+    for name in named.keys() & options.keys():
+        raise TypeError(f"the decorator got {name} twice")
+    return named
+
 
 # Attributes that 1.x programs set after the region was configured.
 _REBINDING = frozenset({"backend", "key_mangler", "policy"})

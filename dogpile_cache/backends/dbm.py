@@ -261,7 +261,7 @@ class DBMBackend(BytesBackend, LeasingBackend):
 
     def _renew(self, table: Table, lease: Lease, seconds: float) -> bool:
         name = _encoded(lease.key)
-        if not self._is_held_by(table, name, lease):
+        if self._held_by(table, name, lease) is None:
             return False
         self._hold(table, name, lease.token, seconds)
         return True
@@ -273,7 +273,7 @@ class DBMBackend(BytesBackend, LeasingBackend):
 
     def _commit(self, table: Table, lease: Lease, record: bytes) -> bool:
         name = _encoded(lease.key)
-        if not self._is_held_by(table, name, lease):
+        if self._held_by(table, name, lease) is None:
             return False
         _store(table, {name: record})
         return True
@@ -283,21 +283,24 @@ class DBMBackend(BytesBackend, LeasingBackend):
     ) -> None:
         for lease in leases:
             name = _encoded(lease.key)
-            held = self._held(table, name)
-            if held is None or held.token != lease.token:
+            held = self._held_by(table, name, lease)
+            if held is None:
                 continue
             if failure is None:
                 table.put(_LEASE_OF + name, _NO_LEASE)
             else:
+                # For as long again, so that all who wait have time to ask.
                 self._hold(table, name, held.token, held.seconds, failure)
 
     def _is_leased(self, table: Table, key: bytes) -> bool:
         held = self._held(table, key)
         return held is not None and held.failure is None
 
-    def _is_held_by(self, table: Table, name: bytes, lease: Lease) -> bool:
+    def _held_by(self, table: Table, name: bytes, lease: Lease) -> _Held | None:
         held = self._held(table, name)
-        return held is not None and held.failure is None and held.token == lease.token
+        if held is None or held.failure is not None or held.token != lease.token:
+            return None
+        return held
 
     def _held(self, table: Table, name: bytes) -> _Held | None:
         record = table.get(_LEASE_OF + name)

@@ -35,6 +35,7 @@ _OPEN_SAFELY = (
 )
 _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _BROKEN_KEPT = 9
+_TRIES = 8
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05
 
@@ -95,18 +96,19 @@ class CacheFile:
 
         :return: the identity of the file, to compare with later.
         """
-        self.make_folder(operation)
-        if self.identity() is None:
-            # Kin of a file that is gone would be taken for the new one's.
-            self._remove_kin(operation)
-            self._create(operation)
-        self.check(operation)
-        identity = self.identity()
-        if identity is None:
-            raise BackendUnavailable(
-                self.backend, operation, f"{self.path} vanished while it was opened"
-            )
-        return identity
+        for _ in range(_TRIES):
+            self.make_folder(operation)
+            if self.identity() is None:
+                # Kin of a file that is gone would be taken for the new one's.
+                self._remove_kin(operation)
+                self._create(operation)
+            self.check(operation)
+            identity = self.identity()
+            if identity is not None:
+                return identity
+        raise BackendUnavailable(
+            self.backend, operation, f"{self.path} is deleted all the time"
+        )
 
     def make_folder(self, operation: str) -> None:
         """Make the folder, 0700, and those above it; refuse an unsafe one."""

@@ -14,7 +14,12 @@ from bmemcached.protocol import Protocol  # type: ignore[import-untyped,import-n
 
 from dogpile.cache.backends.memcached_edge import Faults
 from dogpile.cache.backends.memcached_text import Serde, Swap
-from dogpile.cache.backends.memcached_wire import Refused, Unreachable, stamp
+from dogpile.cache.backends.memcached_wire import (
+    Refused,
+    Unreachable,
+    limit_silence,
+    stamp,
+)
 
 _TOO_LARGE = 0x03
 _NO_MEMORY = 0x82
@@ -46,7 +51,7 @@ class Link(Protocol):  # type: ignore[misc,unused-ignore]  # untyped
         is_new = self.connection is None
         super()._open_connection()
         if is_new and self.connection is not None:
-            self.connection.settimeout(self._read_timeout)
+            limit_silence(self.connection, self._read_timeout)
             self.born = stamp()
 
     def _connection_error(self, exception: Exception) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -45,7 +46,8 @@ from dogpile.cache.backends.network import (
     seconds_in,
 )
 
-_PREFIX = leases.PREFIX
+# Whatever is greater is no mark: a short way to tell most values from them.
+_LAST_MARK = b"\x01"
 
 
 class GenericMemcachedBackend(BytesBackend, LeasingBackend):
@@ -119,8 +121,10 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
             servers=", ".join(map(str, self.url)),
         )
         self._call: Callable[..., Any] = self._edge.call
+        self._get: Callable[[Any], Any] = self._edge.get
         if type(self).client is not GenericMemcachedBackend.client:
             self._call = self._call_theirs
+            self._get = functools.partial(self._call_theirs, "get", "get")
 
     def _imports(self) -> None:
         """Import the client library."""
@@ -175,11 +179,10 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
 
     def get_serialized(self, key: KeyType) -> SerializedReturnType:
         """Return the bytes stored under the key, or :data:`NO_VALUE`."""
-        value = self._call("get", "get", key)
-        if type(value) is bytes and not value.startswith(_PREFIX):
-            return value
-        # None, a lease, or what only another client's own coding understands.
-        return NO_VALUE
+        value = self._get(key)
+        if value.__class__ is bytes and value > _LAST_MARK:
+            return value  # type: ignore[no-any-return]  # it is of bytes
+        return _plain(value)
 
     def get_serialized_multi(
         self, keys: Sequence[KeyType]
@@ -188,12 +191,10 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
         if not keys:
             return []
         found: Mapping[Any, Any] = self._call("get_multi", "get_multi", keys)
-        values: list[SerializedReturnType] = []
-        for key in keys:
-            value = found.get(key)
-            is_value = type(value) is bytes and not value.startswith(_PREFIX)
-            values.append(value if is_value else NO_VALUE)  # type: ignore[arg-type]  # bytes
-        return values
+        return [
+            value if value.__class__ is bytes and value > _LAST_MARK else _plain(value)
+            for value in map(found.get, keys)
+        ]
 
     def set(
         self, key: KeyType, value: BackendSetType, *, ttl: float | None = None
@@ -264,7 +265,7 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
         steal: bool = False,
     ) -> Lease:
         """Ask for the right to create the value of a key, and read the key."""
-        terms = leases.Terms(self._expiry(seconds), after, steal)
+        terms = leases.Terms(leases.new_token(), self._expiry(seconds), after, steal)
         [lease] = self._call("lease", leases.ask, self._check("lease", [key]), terms)
         return lease  # type: ignore[no-any-return]  # ask() returns leases
 
@@ -272,7 +273,7 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
         """Ask for the leases of many keys, in as few steps as can be."""
         if not keys:
             return []
-        terms = leases.Terms(self._expiry(seconds))
+        terms = leases.Terms(leases.new_token(), self._expiry(seconds))
         granted: list[Lease] = self._call(
             "lease_multi", leases.ask, self._check("lease_multi", keys), terms
         )
@@ -373,3 +374,11 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
             return getattr(self.client, method)(*args, **options)
         except Exception as error:  # noqa: BLE001 - fail() raises it as ours
             self._edge.fail(operation, error, args)
+
+
+def _plain(value: object) -> SerializedReturnType:
+    """Return what a client found as bytes; a mark is no value."""
+    if isinstance(value, bytes) and not value.startswith(leases.PREFIX):
+        return value
+    # Nothing, or what only another client's own coding understands.
+    return NO_VALUE

@@ -12,6 +12,7 @@ from dogpile.cache.backends.memcached_wire import (
     IllegalKey,
     Oversized,
     Refused,
+    Unfit,
     Unreachable,
 )
 from dogpile.cache.backends.network import key_prefix, wrapped
@@ -72,10 +73,33 @@ class Edge:
         servers: str,
     ) -> None:
         self._pool = pool
+        self._pop = pool.idle.pop
+        self._push = pool.idle.append
         self._create = create
         self._faults = faults
         self._name = name
         self._servers = servers
+
+    def get(self, key: Any) -> Any:
+        """Return what a client has for a key: ``call("get", "get", key)``."""
+        try:
+            client = self._pop()
+        except IndexError:
+            return self._call_new("get", "get", (key,), {})
+        try:
+            value = client.get(key)
+        except BaseException as error:  # noqa: BLE001 - fail() raises it again
+            if not self._was_left_behind(client, error):
+                self.fail("get", error, (key,))
+            return self._call_new("get", "get", (key,), {})
+        pool = self._pool
+        if pool.leaving:
+            pool.give(client)
+        else:
+            self._push(client)
+            if pool.waiting:
+                pool.wake()
+        return value
 
     def call(
         self,
@@ -177,9 +201,9 @@ class Edge:
             reason = f"{reason} ({self._servers})"
         elif isinstance(error, Refused):
             reason = f"{where}the server did not store it, for want of memory perhaps"
-        elif isinstance(error, IllegalKey):
+        elif isinstance(error, (IllegalKey, Unfit)):
             reason = f"{where}{error}"
-        elif isinstance(error, TimeoutError):
+        elif isinstance(error, (TimeoutError, BlockingIOError)):
             reason = f"no answer in time ({self._servers})"
         elif isinstance(error, (Garbled, Unreachable, Busy)):
             reason = f"{error} ({self._servers})"

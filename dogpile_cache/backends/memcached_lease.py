@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from dogpile.cache.api import NO_VALUE, Lease
 from dogpile.cache.backends.memcached_settings import LONGEST_KEY, LONGEST_RELATIVE
 from dogpile.cache.backends.memcached_text import Swap
-from dogpile.cache.backends.memcached_wire import stamp
+from dogpile.cache.backends.memcached_wire import Unfit, stamp
 
 #: Begins every mark. What comes from a codec begins with a byte of its own.
 PREFIX = b"\x00dogpile-lease:"
@@ -88,7 +88,7 @@ class Hold(NamedTuple):
     :param place: the key that the mark lies under.
     :param mark_id: the mark's cas id; 0 if that is not known.
     :param value_id: the cas id of the value beside it; 0 for none.
-    :param since: when the ids were read, as serial numbers go.
+    :param since: when the ids were asked for, as serial numbers go.
     """
 
     place: str
@@ -100,11 +100,14 @@ class Hold(NamedTuple):
 class Terms(NamedTuple):
     """On what terms somebody asks for leases.
 
+    :param token: by which the caller knows its leases again, even if the answer
+        to its question is lost and it asks once more.
     :param time: of the mark, as memcached counts it.
     :param after: the token that the caller has been waiting for.
     :param steal: take it from a holder that is alive.
     """
 
+    token: str
     time: int
     after: str | None = None
     steal: bool = False
@@ -153,7 +156,7 @@ class _Round:
 
     def ask(self, keys: Sequence[str]) -> dict[str, Lease]:
         """Ask for the leases of keys, and return those that are decided."""
-        places = [_Place(key, key, Mark(_new_token())) for key in keys]
+        places = [_Place(key, key, Mark(self._terms.token)) for key in keys]
         with_value = self._mark(places)
         if with_value:
             self._mark(with_value)
@@ -166,35 +169,39 @@ class _Round:
         :return: the places beside the values that were found.
         """
         marks = {each.place: each.mark.write() for each in places}
-        taken = self._client.take_many(marks, self._terms.time)
+        # Before it is asked: a connection that is older has seen all of it.
         since = stamp()
+        taken = self._client.take_many(marks, self._terms.time)
         beside: list[_Place] = []
         for each in places:
             if each.place not in taken:
                 continue
             raw, cas = taken[each.place]
+            if not cas:
+                raise Unfit("leases need cas ids, and the server runs without (-C)")
             mark = Mark.read(raw)
             if mark is not None or each.value_id:
                 self._decide(each, mark or Mark("", -1), cas, since)
             else:
                 place = place_beside(each.key)
-                own = Mark(each.mark.token, cas)
+                own = Mark(self._terms.token, cas)
                 beside.append(_Place(each.key, place, own, raw, cas))
         return beside
 
     def _decide(self, each: _Place, mark: Mark, cas: int, since: int) -> None:
         """Answer by the mark that lies there, or note that it is to be replaced."""
         key, terms = each.key, self._terms
-        if mark.token == each.mark.token:
-            hold = Hold(each.place, cas, each.value_id, since)
-            self._grant(each, hold)
-        elif mark.is_void(each.value_id) or terms.steal:
+        is_void = mark.is_void(each.value_id)
+        if mark.token == terms.token and not is_void:
+            self._grant(each, Hold(each.place, cas, each.value_id, since))
+        elif is_void or terms.steal:
             self._swaps.append((each, Swap(each.place, each.mark.write(), cas)))
         elif mark.failure is None:
             self._answers[key] = Lease(key, mark.token, False, each.found)
         elif mark.token == terms.after:
             self._answers[key] = Lease(key, mark.token, False, each.found, mark.failure)
         else:
+            # It failed, and nobody asks who wants to know.
             self._swaps.append((each, Swap(each.place, each.mark.write(), cas)))
 
     def _swap(self) -> None:
@@ -209,7 +216,7 @@ class _Round:
 
     def _grant(self, each: _Place, hold: Hold) -> None:
         self._answers[each.key] = Lease(
-            each.key, each.mark.token, True, each.found, state=hold
+            each.key, self._terms.token, True, each.found, state=hold
         )
 
 
@@ -372,5 +379,6 @@ def is_leased(client: LeasingClient, key: str) -> bool:
     return mark is not None and mark.failure is None and not mark.is_void(cas)
 
 
-def _new_token() -> str:
+def new_token() -> str:
+    """Return a token that nobody else has."""
     return os.urandom(12).hex()

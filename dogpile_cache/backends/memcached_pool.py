@@ -41,16 +41,19 @@ class ClientPool:
         self._abandon = abandon
         self._size = size
         self._patience = patience
+        #: The clients that nobody has; the last one goes first.
+        self.idle: deque[Any] = deque()
+        #: Those in use that are to be closed when they are given back.
+        self.leaving: set[Any] = set()
+        #: How many threads wait for a client.
+        self.waiting = 0
         self._clients: set[Any] = set()
-        self._idle: deque[Any] = deque()
-        self._leaving: set[Any] = set()
         self._users: weakref.WeakSet[Any] = weakref.WeakSet()
         self._begin()
         watch_forks(self)
 
     def _begin(self) -> None:
         self._changed = threading.Condition()
-        self._waiting = 0
         self._pending = 0
 
     @property
@@ -71,7 +74,7 @@ class ClientPool:
     def take_idle(self) -> Any:
         """Return a client that was used before, or ``None``."""
         try:
-            return self._idle.pop()
+            return self.idle.pop()
         except IndexError:
             return None
 
@@ -91,26 +94,31 @@ class ClientPool:
                 self._pending -= 1
                 if client is not None:
                     self._clients.add(client)
-                elif self._waiting:
+                elif self.waiting:
                     self._changed.notify()
         return client
 
     def give(self, client: Any) -> None:
         """Give a client back that is fit for use."""
-        if self._leaving and client in self._leaving:
+        if self.leaving and client in self.leaving:
             self.discard(client)
             return
-        self._idle.append(client)
-        if self._waiting:
-            with self._changed:
-                self._changed.notify()
+        self.idle.append(client)
+        # Asked after the client was put there, so that nobody is forgotten.
+        if self.waiting:
+            self.wake()
+
+    def wake(self) -> None:
+        """Tell somebody who waits that there is a client."""
+        with self._changed:
+            self._changed.notify()
 
     def discard(self, client: Any) -> None:
         """Give a client back that nobody is to use again."""
         with self._changed:
             self._clients.discard(client)
-            self._leaving.discard(client)
-            if self._waiting:
+            self.leaving.discard(client)
+            if self.waiting:
                 self._changed.notify()
         self._close(client)
 
@@ -121,14 +129,15 @@ class ClientPool:
 
     def close(self) -> None:
         """Close all clients, those in use as soon as they are given back."""
-        self._leaving.update(self._clients)
+        self.leaving.update(self._clients)
         self.discard_idle()
 
     def start_afresh(self) -> None:
         """Leave the clients to the parent; called in the child of a fork."""
         clients, self._clients = self._clients, set()
-        self._idle = deque()
-        self._leaving = set()
+        self.idle.clear()
+        self.leaving.clear()
+        self.waiting = 0
         self._begin()
         for client in clients:
             self._abandon(client)
@@ -138,7 +147,7 @@ class ClientPool:
         until = SYSTEM_CLOCK.monotonic() + self._patience
         with self._changed:
             # From here on whoever gives one back says so.
-            self._waiting += 1
+            self.waiting += 1
             try:
                 while (client := self.take_idle()) is None:
                     if len(self._clients) + self._pending < self._size:
@@ -152,7 +161,7 @@ class ClientPool:
                         )
                     self._changed.wait(left)
             finally:
-                self._waiting -= 1
+                self.waiting -= 1
         return client
 
 

@@ -21,6 +21,7 @@ from dogpile.cache.backends.memcached_wire import (
     Channel,
     Received,
     Unreachable,
+    limit_silence,
     stamp,
 )
 
@@ -38,6 +39,7 @@ class SingleClient(Client):  # type: ignore[misc,unused-ignore]  # untyped
 
     def _connect(self) -> None:
         super()._connect()
+        limit_silence(self.sock, self.timeout)
         self._received = Received(self.sock.recv)
         self.born = stamp()
 

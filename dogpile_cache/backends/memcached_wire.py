@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
 import ssl
+import struct
+import sys
 from collections.abc import Callable
 from typing import Protocol
 
@@ -30,6 +33,10 @@ class Oversized(Exception):
 
 class Refused(Exception):
     """The server did not store a value, for want of memory most likely."""
+
+
+class Unfit(Exception):
+    """The server is set up in a way that leaves out what is needed."""
 
 
 class Garbled(ConnectionError):
@@ -182,7 +189,7 @@ def connected(
             link.connect(address.path)
         if tls_context is not None:
             link = tls_context.wrap_socket(link, server_hostname=address.host or None)
-        link.settimeout(read_timeout)
+        limit_silence(link, read_timeout)
     except BaseException:
         if link is not None:
             link.close()
@@ -190,5 +197,25 @@ def connected(
     return link
 
 
+def limit_silence(link: socket.socket, seconds: float | None) -> None:
+    """Have whoever waits for an answer wait no longer than that.
+
+    The system sees to it where it can, and then raises ``BlockingIOError``:
+    Python's own way asks it before each read whether there is something.
+    """
+    link.settimeout(seconds)
+    if seconds is None or type(link) is not socket.socket or _HAS_OTHER_TIMES:
+        return
+    micros = max(1, round(seconds * 1_000_000))
+    moment = struct.pack("ll", *divmod(micros, 1_000_000))
+    # Where a time has another form, Python sees to it.
+    with contextlib.suppress(OSError):
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, moment)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, moment)
+        link.settimeout(None)
+
+
+# A library that replaces sockets has them wait in a way of its own.
+_HAS_OTHER_TIMES = socket.socket.__module__ != "socket" or sys.platform == "win32"
 # Windows has none.
 _UNIX = getattr(socket, "AF_UNIX", socket.AF_INET)

@@ -6,7 +6,11 @@ import re
 from typing import NamedTuple, NoReturn
 
 from dogpile.cache.backends.network import wrapped
-from dogpile.cache.exception import BackendError, BackendUnavailable, ValidationError
+from dogpile.cache.exception import (
+    BackendError,
+    BackendUnavailable,
+    DogpileCacheException,
+)
 
 
 class _Meaning(NamedTuple):
@@ -111,7 +115,7 @@ def raise_failure(backend: str, operation: str, error: Exception) -> NoReturn:
     :param operation: the method that failed.
     :param error: what the client raised.
     """
-    if isinstance(error, (BackendError, ValidationError)):
+    if isinstance(error, DogpileCacheException):
         raise error
     meaning = _meaning(error)
     # A client's words may hold keys, values, bytes from the wire, or (sentinel) the
@@ -132,7 +136,7 @@ def is_nonsense(error: Exception) -> bool:
 
 
 def _meaning(error: Exception) -> _Meaning:
-    if isinstance(error, (BackendError, ValidationError)):
+    if isinstance(error, DogpileCacheException):
         return _OURS
     names = [kind.__name__ for kind in type(error).__mro__]
     for name in names:

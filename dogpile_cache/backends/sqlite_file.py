@@ -15,7 +15,6 @@ from dogpile.cache.clock import SYSTEM_CLOCK
 from dogpile.cache.exception import (
     BackendError,
     BackendUnavailable,
-    UnsafeFile,
     ValueTooLarge,
 )
 
@@ -216,12 +215,16 @@ class SqliteFile:
             except sqlite3.Error as error:
                 trial.wait_or_raise(error)
                 return
+            if link is None:
+                trial.count_restart()
+                return
             self._links.add(link)
             self.idle.append(link)
         if aside is not None:
             self._tell_broken(trial.operation, aside)
 
-    def _connect(self, operation: str) -> Link:
+    def _connect(self, operation: str) -> Link | None:
+        """Open the file; ``None`` where it was exchanged meanwhile."""
         identity = self._file.prepare(operation)
         connection = sqlite3.connect(
             self.path,
@@ -235,23 +238,27 @@ class SqliteFile:
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
             connection.execute(f"PRAGMA cache_size = {_PAGES_KEPT}")
             self._set_up(connection, self.name, self.path)
-            self._check_opened(operation, connection, identity)
+            if not self._is_what_was_checked(operation, connection, identity):
+                connection.close()
+                return None
+        except sqlite3.Error:
+            connection.close()
+            if self._file.identity() != identity:
+                return None
+            raise
         except BaseException:
             connection.close()
             raise
         return Link(connection, identity)
 
-    def _check_opened(
+    def _is_what_was_checked(
         self, operation: str, connection: sqlite3.Connection, identity: Identity
-    ) -> None:
-        """Refuse files that were exchanged after they had been checked."""
+    ) -> bool:
+        """Say whether these files are those that SQLite has opened."""
         self._file.check(operation)
         [mode] = connection.execute("PRAGMA journal_mode").fetchone()
         is_whole = mode != "wal" or os.path.lexists(self.path + "-wal")
-        if self._file.identity() != identity or not is_whole:
-            raise UnsafeFile(
-                self.name, operation, f"{self.path} was exchanged while it was opened"
-            )
+        return is_whole and self._file.identity() == identity
 
     def _drain(self, seconds: float) -> None:
         """Close all connections; call it with ``_opening`` held."""
@@ -334,6 +341,10 @@ class _Trial:
         """Close the connections to a file that is gone."""
         self._file.drop(link)
         self._file.close()
+        self.count_restart()
+
+    def count_restart(self) -> None:
+        """Raise where the file is another one each time."""
         self._restarts += 1
         if self._restarts > _RESTARTS:
             raise BackendUnavailable(

@@ -85,7 +85,7 @@ _RENEW = """UPDATE leases SET ends = ?, seconds = ?
     WHERE key = ? AND token = ? AND ends > ? AND failure IS NULL"""
 _FAIL = """UPDATE leases SET failure = ?
     WHERE key = ? AND token = ? AND ends > ? AND failure IS NULL"""
-_RELEASE = "DELETE FROM leases WHERE key = ? AND token = ?"
+_RELEASE = "DELETE FROM leases WHERE key = ? AND token = ? AND failure IS NULL"
 _FIND_LAPSED_LEASE = "SELECT 1 FROM leases WHERE ends <= ? LIMIT 1"
 _EVICT_LEASES = "DELETE FROM leases WHERE ends <= ?"
 

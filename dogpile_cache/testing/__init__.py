@@ -24,20 +24,23 @@ _ROOMS = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name not in _ROOMS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+# Out of sight of type checkers, which would take any name for one of ours.
+if not TYPE_CHECKING:
 
-    room = f"{__name__}.{_ROOMS[name]}"
-    if name == "BackendSuite":
-        import pytest
+    def __getattr__(name: str) -> object:
+        if name not in _ROOMS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-        # Its failures shall show what was compared.
-        pytest.register_assert_rewrite(room, f"{room}_values")
-    value = getattr(import_module(room), name)
-    globals()[name] = value
-    return value
+        room = f"{__name__}.{_ROOMS[name]}"
+        if name == "BackendSuite":
+            import pytest
+
+            # Its failures shall show what was compared.
+            pytest.register_assert_rewrite(room, f"{room}_values")
+        value = getattr(import_module(room), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

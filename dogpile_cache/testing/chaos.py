@@ -154,18 +154,23 @@ class ChaosBackend(ProxyBackend):
 
     def lease(self, key: KeyType, seconds: float, **how: Any) -> Lease:
         """Ask for a lease."""
-        return self._meet("lease", key, lambda: self.proxied.lease(key, seconds, **how))
+        lease: Lease = self._meet(
+            "lease", key, lambda: self.proxied.lease(key, seconds, **how)
+        )
+        return lease
 
     def lease_multi(self, keys: Sequence[KeyType], seconds: float) -> list[Lease]:
         """Ask for leases."""
         return self._meet(
-            "lease_multi", tuple(keys), lambda: self.proxied.lease_multi(keys, seconds)
+            "lease_multi",
+            tuple(keys),
+            lambda: list(self.proxied.lease_multi(keys, seconds)),
         )
 
     def renew(self, lease: Lease, seconds: float) -> bool:
         """Renew a lease."""
         return self._meet(
-            "renew", lease.key, lambda: self.proxied.renew(lease, seconds)
+            "renew", lease.key, lambda: bool(self.proxied.renew(lease, seconds))
         )
 
     def commit(

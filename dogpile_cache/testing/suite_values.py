@@ -186,11 +186,11 @@ class ValueSuite:
         assert type(keeps_bytes.get(self.key)) is bytes
 
     def test_bytes_have_two_doors(self, keeps_bytes: CacheBackend) -> None:
-        keeps_bytes.put("in by one", b"one")
-        keeps_bytes.set_serialized("in by the other", b"other")
+        keeps_bytes.put("in-by-one", b"one")
+        keeps_bytes.set_serialized("in-by-the-other", b"other")
 
-        assert keeps_bytes.get_serialized("in by one") == b"one"
-        assert keeps_bytes.get("in by the other") == b"other"
+        assert keeps_bytes.get_serialized("in-by-one") == b"one"
+        assert keeps_bytes.get("in-by-the-other") == b"other"
 
     # Many values
 
@@ -250,7 +250,7 @@ class ValueSuite:
         assert backend.get(self.key) is NO_VALUE
 
     def test_threads_do_not_see_each_others_values(self, storing: CacheBackend) -> None:
-        values = {f"key {n}": self.value(storing, n) for n in range(THREADS)}
+        values = {f"key-{n}": self.value(storing, n) for n in range(THREADS)}
 
         def put_and_get(key: KeyType) -> BackendFormatted:
             storing.put(key, values[key])
