@@ -11,6 +11,28 @@ if TYPE_CHECKING:
         CachedValue as CachedValue,
     )
     from dogpile.cache.creation import Creation as Creation
+    from dogpile.cache.exception import (
+        BackendError as BackendError,
+        BackendUnavailable as BackendUnavailable,
+        CantDeserializeException as CantDeserializeException,
+        CodecError as CodecError,
+        ConfigurationError as ConfigurationError,
+        CoroutineCreatorError as CoroutineCreatorError,
+        CreationCycleError as CreationCycleError,
+        CreationError as CreationError,
+        CreationTimeout as CreationTimeout,
+        CreatorMismatch as CreatorMismatch,
+        CreatorTimeout as CreatorTimeout,
+        DogpileCacheException as DogpileCacheException,
+        PluginNotFound as PluginNotFound,
+        RegionAlreadyConfigured as RegionAlreadyConfigured,
+        RegionNotConfigured as RegionNotConfigured,
+        UncacheableArgument as UncacheableArgument,
+        UnsafeFile as UnsafeFile,
+        Unserializable as Unserializable,
+        ValidationError as ValidationError,
+        ValueTooLarge as ValueTooLarge,
+    )
     from dogpile.cache.policy import Policy as Policy
     from dogpile.cache.ports import quick as quick
     from dogpile.cache.proxy import ProxyBackend as ProxyBackend
@@ -18,7 +40,11 @@ if TYPE_CHECKING:
         CacheRegion as CacheRegion,
         make_region as make_region,
     )
-    from dogpile.cache.registry import register_backend as register_backend
+    from dogpile.cache.registry import (
+        BACKENDS as BACKENDS,
+        register_backend as register_backend,
+        regions as regions,
+    )
 
 _HOMES = {
     "NO_VALUE": "api",
@@ -31,8 +57,29 @@ _HOMES = {
     "ProxyBackend": "proxy",
     "CacheRegion": "region",
     "make_region": "region",
+    "BACKENDS": "registry",
     "register_backend": "registry",
+    "regions": "registry",
+    "BackendError": "exception",
+    "BackendUnavailable": "exception",
+    "CantDeserializeException": "exception",
+    "CodecError": "exception",
+    "ConfigurationError": "exception",
+    "CoroutineCreatorError": "exception",
+    "CreationCycleError": "exception",
+    "CreationError": "exception",
+    "CreationTimeout": "exception",
+    "CreatorMismatch": "exception",
+    "CreatorTimeout": "exception",
     "DogpileCacheException": "exception",
+    "PluginNotFound": "exception",
+    "RegionAlreadyConfigured": "exception",
+    "RegionNotConfigured": "exception",
+    "UncacheableArgument": "exception",
+    "UnsafeFile": "exception",
+    "Unserializable": "exception",
+    "ValidationError": "exception",
+    "ValueTooLarge": "exception",
 }
 
 __all__ = list(_HOMES)

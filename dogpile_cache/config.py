@@ -122,6 +122,11 @@ def assemble(
     return Parts(outer, actual, _coder(actual, codec, context))
 
 
+def argument(arguments: Any, name: str) -> Any:
+    """Return an argument of a backend, or ``None``."""
+    return arguments.get(name) if isinstance(arguments, Mapping) else None
+
+
 def backend_class(backend: Any) -> Any:
     """Return the class of a backend.
 
@@ -174,11 +179,12 @@ def wrapped(proxy: Any, backend: CacheBackend) -> CacheBackend:
     :param proxy: a ``ProxyBackend`` class or instance.
     :raises ValidationError: it is neither.
     """
-    made = proxy() if isinstance(proxy, type) else proxy
-    if not isinstance(made, ProxyBackend):
+    kind = proxy if isinstance(proxy, type) else type(proxy)
+    if not issubclass(kind, ProxyBackend):
         raise ValidationError(
-            f"wrap takes ProxyBackend classes or instances, not a {type(made).__name__}"
+            f"wrap takes ProxyBackend classes or instances, and {kind.__name__} is none"
         )
+    made: ProxyBackend = proxy() if kind is proxy else proxy
     return made.wrap(backend)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast, overload
@@ -118,7 +119,7 @@ class CacheRegion(AsyncTwins):
         self.clock = clock
         self.events = Events(name)
         self.policy = Policy().merged(policy)
-        self._generation_ttl = generation_ttl
+        self._generation_ttl = _known_for(generation_ttl)
         self._codec: dict[str, Any] = {
             "serializer": serializer,
             "deserializer": deserializer,
@@ -179,10 +180,15 @@ class CacheRegion(AsyncTwins):
             )
         codec = dict(self._codec)
         codec.update((n, settings.pop(n)) for n in CODEC_SETTINGS & settings.keys())
+        generation_ttl = self._generation_ttl
         if "generation_ttl" in settings:
-            self._generation_ttl = settings.pop("generation_ttl")
+            generation_ttl = _known_for(settings.pop("generation_ttl"))
         if expiration_time is not None:
             settings["expiration_time"] = expiration_time
+        # In 1.x the lock of a creator that has died ended after that time.
+        lock_timeout = config.argument(arguments, "lock_timeout")
+        if lock_timeout and "lease_time" not in settings:
+            settings["lease_time"] = lock_timeout
         policy = self.policy.merged(settings)
         parts = config.assemble(
             backend,
@@ -193,6 +199,7 @@ class CacheRegion(AsyncTwins):
             strict=_config_prefix is not None,
         )
         self.policy = policy
+        self._generation_ttl = generation_ttl
         self._codec = codec
         self._given_strategy = region_invalidator
         self._install(parts)
@@ -224,6 +231,7 @@ class CacheRegion(AsyncTwins):
         """Make the storage anew from what the region has now."""
         parts = self._parts
         parent = self._parent
+        before = self._storage
         self._storage = Storage(
             parts.backend,
             parts.actual,
@@ -237,9 +245,12 @@ class CacheRegion(AsyncTwins):
             generation_ttl=self._generation_ttl,
             invalidator=self._given_strategy,
             parent=None if parent is None else parent.storage,
+            before=before,
         )
-        self._storage.watchers.append(self._watch())
+        self._storage.watchers[self] = self._watch()
         self._bind()
+        if before is not None:
+            self._storage.start_epoch()  # what is fresh may be another thing now
         for child in list(self._children):
             child._inherit()
 
@@ -846,6 +857,11 @@ def _named(
     for name in named.keys() & options.keys():
         raise TypeError(f"the decorator got {name} twice")
     return named
+
+
+def _known_for(generation_ttl: Any) -> float:
+    known_for = seconds("generation_ttl", generation_ttl)
+    return math.inf if known_for is None else known_for
 
 
 # Attributes that 1.x programs set after the region was configured.

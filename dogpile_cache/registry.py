@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
+from operator import attrgetter
 from typing import Any
 
 from dogpile.cache.exception import ConfigurationError, PluginNotFound
@@ -64,20 +65,21 @@ class BackendRegistry:
         """Return the class of a name.
 
         :raises PluginNotFound: no backend has that name.
-        :raises ConfigurationError: it has no such class.
+        :raises ConfigurationError: its module or class cannot be loaded.
         """
         place = self._places.get(name)
         if place is None:
             if name not in self._installed():
                 raise PluginNotFound(self._not_found(name))
-            return self._installed()[name].load()
+            point = self._installed()[name]
+            place = point.module, point.attr
         module, attribute = place
         try:
-            return getattr(import_module(module), attribute)
-        except AttributeError as error:
+            return attrgetter(attribute)(import_module(module))
+        except (ImportError, AttributeError) as error:
             raise ConfigurationError(
-                f"backend {name!r} was registered as {module}:{attribute}, "
-                "but that module has no such name"
+                f"backend {name!r} is registered as {module}:{attribute}, "
+                f"which cannot be loaded: {error}"
             ) from error
 
     def _installed(self) -> dict[str, Any]:

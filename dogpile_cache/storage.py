@@ -6,6 +6,7 @@ import math
 import os
 import random
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -78,7 +79,9 @@ class Storage:
     :param mangler: makes keys that the backend takes.
     :param coder: for a backend of bytes.
     :param policy: the region's.
-    :param parents: the records of the regions that this one is a part of.
+    :param parent: of the region that this one is a namespace of.
+    :param before: what this takes the place of; what goes on in the same
+        backend goes on.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class Storage:
         generation_ttl: float,
         invalidator: RegionInvalidationStrategy | None,
         parent: Storage | None = None,
+        before: Storage | None = None,
     ) -> None:
         self.backend = backend
         self.actual = actual
@@ -109,23 +113,26 @@ class Storage:
         self.invalidator = invalidator
         self.capabilities = backend.capabilities
         self.record = record_key("r", name)
+        is_new = parent is None and (before is None or before.backend is not backend)
         shared = Shared(backend, coder)
         if parent is not None:
             shared = parent.shared
+        elif before is not None and not is_new:
+            shared = before.shared
         #: What a region shares with its namespaces.
         self.shared: Shared = shared
         self.flights: FlightTable = shared.flights
         self.ops: dict[str, Callable[..., Any]] = shared.ops
         self.pending: Pending = shared.pending
         self._is_remembering = policy.on_backend_error == "stale"
-        if parent is None and self.capabilities.network:
+        if is_new and self.capabilities.network:
             self._guard()
         #: The entries of a backend that keeps them in this process, or None.
         self.entries: dict[KeyType, Any] | None = None
         if coder is None and backend is actual:
             self.entries = getattr(backend, "entries", None)
-        #: Called when what was judged before has to be judged anew.
-        self.watchers: list[Callable[[], None]] = shared.watchers
+        #: Called when what was judged before has to be judged anew; by region.
+        self.watchers = shared.watchers
         self._shared_rests: dict[tuple[tuple[str, str], ...], Mapping[str, Any]] = {}
         #: The records that are read with each value: its own, its parents'.
         self.records: tuple[str, ...] = (self.record,)
@@ -402,7 +409,7 @@ class Storage:
         with actual.lock:
             self.flights.void_all()
             actual.start_epoch(is_end=is_end and self.entries is not None)
-        for watcher in list(self.watchers):
+        for watcher in list(self.watchers.values()):
             watcher()
 
     # Entries of this process
@@ -548,7 +555,9 @@ class Shared:
         self.guard: Guard | None = None
         self.async_ops: dict[str, Callable[..., Any]] = {}
         self.pending = Pending()
-        self.watchers: list[Callable[[], None]] = []
+        self.watchers: weakref.WeakKeyDictionary[Any, Callable[[], None]] = (
+            weakref.WeakKeyDictionary()
+        )
         #: What was read last, by stored key, where that may be served.
         self.last: dict[KeyType, CachedValue] = {}
         #: What the records held, and until when that is known well enough.

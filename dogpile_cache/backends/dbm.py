@@ -23,6 +23,7 @@ from dogpile.cache.api import (
 )
 from dogpile.cache.backends.dbmfile import DBMFile, Table, pack
 from dogpile.cache.backends.filelock import AbstractFileLock, FileLock, ThreadLock
+from dogpile.cache.backends.network import seconds_in
 from dogpile.cache.exception import ValidationError
 
 __all__ = ["AbstractFileLock", "DBMBackend", "FileLock"]
@@ -91,7 +92,7 @@ class DBMBackend(BytesBackend, LeasingBackend):
         # Any: what it returns is a CacheMutex by its methods, not by its class.
         self._mutexes: dict[int, Callable[[str], Any]] = {}
         #: The seconds of a lease, where the region's policy names none.
-        self.lock_timeout = arguments.get("lock_timeout")
+        self.lock_timeout = seconds_in(arguments, "lock_timeout", None)
 
     @property
     def filename(self) -> str:

@@ -217,17 +217,17 @@ class DBMFile:
 
     def _written(self, operation: str, action: Callable[[Table], _T]) -> _T:
         if self._exists(operation):
-            self._refuse_half_written(operation)
+            self._quiet_note(operation)
         else:
             self._create(operation)
         return self._changed(operation, action)
 
     def _looked_into(self, operation: str, action: Callable[[Table], _T]) -> _T:
-        self._refuse_half_written(operation)
+        state = self._state(self._quiet_note(operation))
         self._file.check(operation)
-        state = self._state()
-        if self._index is not None and self._index[0] == state:
-            return action(self._table(operation, self._index[1]))
+        index = self._index
+        if index is not None and index[0] == state:
+            return action(self._table(operation, index[1]))
         kind = self._kind(operation)
         database = self._open(operation, kind, "r")
         if kind == "dbm.dumb" and state is not None:
@@ -274,9 +274,8 @@ class DBMFile:
             error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             raise self._file.failure(operation, error)
 
-    def _state(self) -> object:
+    def _state(self, note: bytes) -> object:
         """Return what changes when the index of a dbm.dumb does, if known."""
-        note = self._notes.note if self._notes is not None else b""
         if len(note) <= len(_QUIET):
             return None
         try:
@@ -360,10 +359,16 @@ class DBMFile:
                 return True
         return False
 
-    def _refuse_half_written(self, operation: str) -> None:
-        if self._notes is not None and self._notes.note.startswith(_WRITING):
+    def _quiet_note(self, operation: str) -> bytes:
+        """Return the note of the last writer.
+
+        :raises BrokenFile: it died before it was done.
+        """
+        note = self._notes.note if self._notes is not None else b""
+        if note.startswith(_WRITING):
             error = ValueError("its writer died half-way")
             raise self._failure(operation, error, True)
+        return note
 
     def _note(self, operation: str, note: bytes) -> None:
         if self._notes is None:

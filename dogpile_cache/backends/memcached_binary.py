@@ -12,7 +12,7 @@ from bmemcached.exceptions import (  # type: ignore[import-untyped,import-not-fo
 )
 from bmemcached.protocol import Protocol  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
-from dogpile.cache.backends.memcached_edge import Faults
+from dogpile.cache.backends.memcached_edge import REFUSED_LOGIN, Faults
 from dogpile.cache.backends.memcached_text import Serde, Swap
 from dogpile.cache.backends.memcached_wire import (
     Refused,
@@ -23,6 +23,7 @@ from dogpile.cache.backends.memcached_wire import (
 
 _TOO_LARGE = 0x03
 _NO_MEMORY = 0x82
+_NO_LOGIN = 0x20
 _RETRY_SECONDS = 1
 
 
@@ -209,8 +210,10 @@ class BinaryFaults(Faults):
     def reason(self, error: Exception) -> str | None:
         """Return why, where that can be said better than by the error's name."""
         if isinstance(error, InvalidCredentials):
-            return "the server refuses the user name or the password"
+            return REFUSED_LOGIN
         if isinstance(error, MemcachedException):
+            if error.code == _NO_LOGIN:
+                return REFUSED_LOGIN
             if error.code == _NO_MEMORY:
                 return "the server did not store it, for want of memory"
             return f"the server answered with status {error.code}"

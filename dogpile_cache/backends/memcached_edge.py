@@ -18,6 +18,8 @@ from dogpile.cache.backends.memcached_wire import (
 from dogpile.cache.backends.network import key_prefix, wrapped
 from dogpile.cache.exception import BackendError, ValueTooLarge
 
+REFUSED_LOGIN = "the server refuses the user name or the password"
+
 _NEWS = (ConnectionRefusedError, Garbled, Unreachable, Busy)
 
 

@@ -12,7 +12,7 @@ from pylibmc.client import (  # type: ignore[import-untyped,import-not-found,unu
     translate_server_spec,
 )
 
-from dogpile.cache.backends.memcached_edge import Faults
+from dogpile.cache.backends.memcached_edge import REFUSED_LOGIN, Faults
 from dogpile.cache.backends.memcached_text import FLAG_TEXT, Batches, Swap
 from dogpile.cache.backends.memcached_wire import Channel, Refused, SocketChannel
 from dogpile.cache.backends.network import Address
@@ -95,7 +95,21 @@ class Client(pylibmc.Client):  # type: ignore[misc,unused-ignore]  # untyped
         found = _get_multi(self, keys, **options)
         if len(found) < len(keys):
             self._require_answer(began)
+            self._probe(keys, found)
         return found
+
+    def _probe(self, keys: Sequence[str], found: Mapping[str, Any]) -> None:
+        """Ask a server once more of which nothing came.
+
+        Where a connection had ended, libmemcached finds nothing too; but then
+        it raises an error the next time. It matters to the records of regions:
+        one that is lost makes every value a miss.
+        """
+        silent: dict[int, str] = {self.hash(key): key for key in keys}
+        for key in found:
+            silent.pop(self.hash(key), None)
+        for key in silent.values():
+            _get(self, key)
 
     def _require_answer(self, began: float) -> None:
         # To libmemcached a server that says nothing has nothing.
@@ -192,6 +206,8 @@ class PylibmcFaults(Faults):
 
     def is_lost(self, error: Exception) -> bool:
         """Return whether nobody answers."""
+        if _is_about_login(error):
+            return False
         # Time-outs have no class of their own.
         is_lost = type(error) is pylibmc.Error or isinstance(error, self._lost)
         return is_lost or super().is_lost(error)
@@ -215,11 +231,17 @@ class PylibmcFaults(Faults):
 
     def reason(self, error: Exception) -> str | None:
         """Return why, where that can be said better than by the error's name."""
+        if _is_about_login(error):
+            return REFUSED_LOGIN
         if isinstance(error, pylibmc.Error):
             # Without the key, and whatever else comes before the last colon.
             _, mark, words = str(error).rpartition(": ")
             return words.lower() if mark else f"pylibmc.{type(error).__name__}"
         return None
+
+
+def _is_about_login(error: Exception) -> bool:
+    return isinstance(error, pylibmc.Error) and "AUTHENTICATION" in str(error)
 
 
 def channels_to(
