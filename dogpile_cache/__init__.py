@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     )
     from dogpile.cache.registry import (
         BACKENDS as BACKENDS,
-        register_backend as register_backend,
         regions as regions,
+        register_backend as register_backend,
     )
 
 _HOMES = {

@@ -107,7 +107,11 @@ async def _lead(
         seen.verdict is STALE and call.policy.grace is not None
     )
     if seen.verdict is STALE and call.runner is not None:
-        call.runner(FlightMutex(storage, call.name, flight))
+        try:
+            call.runner(FlightMutex(storage, call.name, flight))
+        except BaseException:
+            storage.flights.land(flight, ABANDONED)
+            raise
         return _stale(storage, call, seen)
     if not in_background:
         return await create(ports, storage, call, flight, seen, steal=steal)

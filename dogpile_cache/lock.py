@@ -96,8 +96,8 @@ class Lock:
                 if old is not None and not self._is_expired(old[1]):
                     return old
             if old is not None and self.async_creator is not None:
-                handed_over = True
                 self.async_creator(self.mutex)
+                handed_over = True
                 return old
             _log.debug("creating a value")
             return self.creator()

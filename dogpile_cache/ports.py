@@ -128,7 +128,12 @@ class Workers:
                         return
                 self._idle -= 1
                 task = self._tasks.popleft()
-            task()
+            try:
+                task()
+            except BaseException:
+                with self._changed:
+                    self._threads -= 1
+                raise
             del task
 
 
@@ -137,8 +142,10 @@ _IDLE = 10.0
 
 #: Creations in the background, and creators that have a time limit.
 REFRESHERS = Workers(32)
-#: Operations of blocking backends, and plain creators, for event loops.
+#: Operations of blocking backends, for event loops.
 CALLERS = Workers(32)
+#: Plain creators, for event loops: they may wait for operations in turn.
+CREATORS = Workers(64)
 
 
 class ThreadPorts:
@@ -357,7 +364,7 @@ def _set(arrived: Any) -> None:
         arrived.set_result(None)
 
 
-async def in_thread(work: Callable[[], Any]) -> Any:
+async def in_thread(work: Callable[[], Any], workers: Workers = CALLERS) -> Any:
     """Have a worker thread run something, which may outlive this task."""
     import asyncio
 
@@ -374,7 +381,7 @@ async def in_thread(work: Callable[[], Any]) -> Any:
             answer.append((None, error))
         wake()
 
-    CALLERS.submit(task, queue=True)
+    workers.submit(task, queue=True)
     await arrived
     value, error = answer[0]
     if error is not None:
@@ -383,7 +390,7 @@ async def in_thread(work: Callable[[], Any]) -> Any:
 
 
 async def _created_in_thread(creator: Callable[[], Any]) -> Any:
-    value = await in_thread(creator)
+    value = await in_thread(creator, CREATORS)
     # A plain function may return an awaitable, such as a lambda's call.
     return await value if hasattr(value, "__await__") else value
 
@@ -448,6 +455,7 @@ def name_of(creator: Any) -> str:
 def _after_fork() -> None:
     REFRESHERS.forget()
     CALLERS.forget()
+    CREATORS.forget()
     _loop_ports.clear()
 
 

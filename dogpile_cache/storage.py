@@ -26,7 +26,6 @@ from dogpile.cache.flight import Flight, FlightTable
 from dogpile.cache.invalidation import (
     NEVER,
     RegionInvalidationStrategy,
-    carried,
     record_key,
     renewed,
     was_soft,
@@ -538,7 +537,10 @@ class Storage:
             metadata["x"] = policy.expiration_time * (1.0 - share)
         if policy.version is not None:
             metadata["n"] = policy.version
-        held = carried(marks)
+        # A tag is read along only if the value names it, even one that was
+        # never invalidated; the region's own records are read in any case.
+        own = self.records
+        held = {name: mark for name, mark in marks.items() if mark or name not in own}
         if held:
             metadata["t"] = held
         if more:

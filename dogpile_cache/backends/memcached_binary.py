@@ -12,7 +12,7 @@ from bmemcached.exceptions import (  # type: ignore[import-untyped,import-not-fo
 )
 from bmemcached.protocol import Protocol  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
-from dogpile.cache.backends.memcached_edge import REFUSED_LOGIN, Faults
+from dogpile.cache.backends.memcached_edge import REFUSED_LOGIN, REFUSED_VALUE, Faults
 from dogpile.cache.backends.memcached_text import Serde, Swap
 from dogpile.cache.backends.memcached_wire import (
     Refused,
@@ -215,6 +215,6 @@ class BinaryFaults(Faults):
             if error.code == _NO_LOGIN:
                 return REFUSED_LOGIN
             if error.code == _NO_MEMORY:
-                return "the server did not store it, for want of memory"
+                return REFUSED_VALUE
             return f"the server answered with status {error.code}"
         return None

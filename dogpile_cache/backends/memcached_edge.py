@@ -19,6 +19,7 @@ from dogpile.cache.backends.network import key_prefix, wrapped
 from dogpile.cache.exception import BackendError, ValueTooLarge
 
 REFUSED_LOGIN = "the server refuses the user name or the password"
+REFUSED_VALUE = "the server did not store it, for want of memory most likely"
 
 _NEWS = (ConnectionRefusedError, Garbled, Unreachable, Busy)
 
@@ -202,7 +203,7 @@ class Edge:
         if reason is not None:
             reason = f"{reason} ({self._servers})"
         elif isinstance(error, Refused):
-            reason = f"{where}the server did not store it, for want of memory perhaps"
+            reason = f"{where}{REFUSED_VALUE}"
         elif isinstance(error, (IllegalKey, Unfit)):
             reason = f"{where}{error}"
         elif isinstance(error, (TimeoutError, BlockingIOError)):

@@ -12,7 +12,7 @@ from pylibmc.client import (  # type: ignore[import-untyped,import-not-found,unu
     translate_server_spec,
 )
 
-from dogpile.cache.backends.memcached_edge import REFUSED_LOGIN, Faults
+from dogpile.cache.backends.memcached_edge import REFUSED_LOGIN, REFUSED_VALUE, Faults
 from dogpile.cache.backends.memcached_text import FLAG_TEXT, Batches, Swap
 from dogpile.cache.backends.memcached_wire import Channel, Refused, SocketChannel
 from dogpile.cache.backends.network import Address
@@ -206,7 +206,7 @@ class PylibmcFaults(Faults):
 
     def is_lost(self, error: Exception) -> bool:
         """Return whether nobody answers."""
-        if _is_about_login(error):
+        if _is_refused_login(error):
             return False
         # Time-outs have no class of their own.
         is_lost = type(error) is pylibmc.Error or isinstance(error, self._lost)
@@ -231,8 +231,10 @@ class PylibmcFaults(Faults):
 
     def reason(self, error: Exception) -> str | None:
         """Return why, where that can be said better than by the error's name."""
-        if _is_about_login(error):
+        if _is_refused_login(error):
             return REFUSED_LOGIN
+        if isinstance(error, pylibmc.ServerError):
+            return REFUSED_VALUE
         if isinstance(error, pylibmc.Error):
             # Without the key, and whatever else comes before the last colon.
             _, mark, words = str(error).rpartition(": ")
@@ -240,8 +242,8 @@ class PylibmcFaults(Faults):
         return None
 
 
-def _is_about_login(error: Exception) -> bool:
-    return isinstance(error, pylibmc.Error) and "AUTHENTICATION" in str(error)
+def _is_refused_login(error: Exception) -> bool:
+    return isinstance(error, pylibmc.Error) and "AUTHENTICATION FAIL" in str(error)
 
 
 def channels_to(

@@ -15,7 +15,7 @@ from pymemcache.exceptions import (  # type: ignore[import-untyped,import-not-fo
     MemcacheUnexpectedCloseError,
 )
 
-from dogpile.cache.backends.memcached_edge import Faults
+from dogpile.cache.backends.memcached_edge import REFUSED_VALUE, Faults
 from dogpile.cache.backends.memcached_text import Batches, Swap
 from dogpile.cache.backends.memcached_wire import (
     Channel,
@@ -146,6 +146,8 @@ class PymemcacheFaults(Faults):
 
     def is_lost(self, error: Exception) -> bool:
         """Return whether nobody answers."""
+        if isinstance(error, MemcacheUnexpectedCloseError):
+            return True
         if isinstance(error, (MemcacheServerError, MemcacheIllegalInputError)):
             return False
         return isinstance(error, MemcacheError) or super().is_lost(error)
@@ -153,7 +155,7 @@ class PymemcacheFaults(Faults):
     def is_too_large(self, error: Exception) -> bool:
         """Return whether the server takes no value of that size."""
         if isinstance(error, MemcacheServerError):
-            return b"too large" in error.args[0]
+            return b"too large" in _words(error)
         return super().is_too_large(error)
 
     def is_harmless(self, error: BaseException) -> bool:
@@ -170,4 +172,11 @@ class PymemcacheFaults(Faults):
         """Return why, where that can be said better than by the error's name."""
         if isinstance(error, MemcacheUnexpectedCloseError):
             return "the server closed the connection"
+        if isinstance(error, MemcacheServerError):
+            return REFUSED_VALUE
         return None
+
+
+def _words(error: Exception) -> bytes:
+    words = error.args[0] if error.args else b""
+    return words if isinstance(words, bytes) else b""
