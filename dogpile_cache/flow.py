@@ -27,7 +27,7 @@ async def follow(ports: Ports, storage: Storage, call: Call, seen: Seen) -> Any:
     :return: the payload.
     """
     require_time(storage, call.policy, seen.marks)
-    if waits_after_failure(storage, seen):
+    if waits_after_failure(storage, seen, call.policy):
         return _stale(storage, call, seen)
     if "miss" in storage.events.wanted and seen.verdict is MISS:
         storage.events.emit("miss", call.name)

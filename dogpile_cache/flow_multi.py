@@ -18,7 +18,7 @@ from dogpile.cache.flight import ABANDONED, Flight, lead, unlead
 from dogpile.cache.flow import follow, require_time
 from dogpile.cache.leader import create, keep_stale, waits_after_failure, warn_once
 from dogpile.cache.lease import RENEWER
-from dogpile.cache.operations import read_multi, without_backend
+from dogpile.cache.operations import marks_for, read_multi, without_backend
 from dogpile.cache.policy import EARLY, FRESH, MISS, STALE, Policy, kept_for
 from dogpile.cache.ports import Carried, Ports, name_of
 from dogpile.cache.records import records
@@ -91,8 +91,8 @@ async def _look(
     except BackendError as error:
         return [without_backend(storage, policy, error, key) for key in keys]
     return [
-        Seen(value, storage.judge(value, policy, marks, explicit=explicit), marks)
-        for value in values
+        Seen(value, storage.judge(value, policy, held, explicit=explicit), held)
+        for value, held in zip(values, marks, strict=True)
     ]
 
 
@@ -108,7 +108,7 @@ def _refresh(
         key: found
         for key, found in late.items()
         if not storage.flights.is_flying(key)
-        and not waits_after_failure(storage, found[1])
+        and not waits_after_failure(storage, found[1], many.policy)
     }
     if not due:
         return
@@ -142,7 +142,7 @@ async def follow_many(
         for key in _in_order(seen):
             name, found = seen[key]
             require_time(storage, many.policy, found.marks)
-            if waits_after_failure(storage, found):
+            if waits_after_failure(storage, found, many.policy):
                 answers[key] = found.value.payload
                 continue
             flight, is_leader = storage.flights.board(key)
@@ -298,19 +298,20 @@ async def _lease(
     keys = [job.key for job in jobs]
     try:
         leases = await _ask(ports, storage, many, keys)
-        marks = await records(ports, storage, many.records)
+        values = [storage.decode(lease.key, lease.found) for lease in leases]
+        known = await records(ports, storage, many.records)
+        marks = await marks_for(ports, storage, values, many.records, known)
     except BackendError as error:
         if many.policy.on_backend_error == "raise":
             raise
         storage.events.emit("backend_error", error=error)
         return {}, jobs, []
-    held: dict[Any, Lease] = {}
+    taken: dict[Any, Lease] = {}
     mine: list[_Job] = []
     remote: list[_Job] = []
     needless: list[Lease] = []
-    for job, lease in zip(jobs, leases, strict=True):
-        found = storage.decode(job.key, lease.found)
-        verdict = storage.judge(found, many.policy, marks, explicit=many.explicit)
+    for job, lease, found, held in zip(jobs, leases, values, marks, strict=True):
+        verdict = storage.judge(found, many.policy, held, explicit=many.explicit)
         made = verdict in (FRESH, EARLY) and not _was_seen(found, job.seen)
         if made or (verdict is not MISS and not lease.granted):
             if lease.granted:
@@ -318,13 +319,13 @@ async def _lease(
             answers[job.key] = found.payload
             storage.flights.land(job.flight, found.payload)
         elif lease.granted:
-            held[job.key] = lease
+            taken[job.key] = lease
             mine.append(job)
         else:
             remote.append(job)
     if needless:
         await ports.call(storage, "release_multi", needless)
-    return held, mine, remote
+    return taken, mine, remote
 
 
 def _was_seen(found: CachedValue | NoValueType, seen: Seen) -> bool:

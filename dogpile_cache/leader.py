@@ -27,12 +27,16 @@ class Made(NamedTuple):
     context: Creation | None
 
 
-def waits_after_failure(storage: Storage, seen: Seen) -> bool:
+def waits_after_failure(storage: Storage, seen: Seen, policy: Policy) -> bool:
     """Return whether a refresh failed a moment ago."""
     if seen.verdict is not STALE or seen.value is NO_VALUE:
         return False
     failed = seen.value.metadata.get("f")
-    return failed is not None and bool(storage.clock.time() < failed[1])
+    if failed is None:
+        return False
+    left = failed[1] - storage.clock.time()
+    # More than that is left only after a clock has moved back.
+    return bool(0 < left <= policy.retry_after + policy.max_clock_skew)
 
 
 async def create(
@@ -102,7 +106,7 @@ def _made_meanwhile(
         return None
     marks = storage.marks(_records(call, found))
     verdict = storage.judge(found, call.policy, marks, explicit=call.explicit)
-    if waits_after_failure(storage, Seen(found, verdict, marks)):
+    if waits_after_failure(storage, Seen(found, verdict, marks), call.policy):
         return (found.payload,)
     if verdict not in (FRESH, EARLY):
         return None
@@ -193,7 +197,7 @@ async def _acquire(
             if lease.granted:
                 await ports.call(storage, "release", lease)
             return None, now
-        if lease.granted and waits_after_failure(storage, now):
+        if lease.granted and waits_after_failure(storage, now, call.policy):
             # Somebody else has tried in vain since this caller read.
             await ports.call(storage, "release", lease)
             return None, now
@@ -260,6 +264,8 @@ def _value_of(
         return result.value, None
     if result is NOT_MODIFIED:
         result = seen.value.payload
+        # It is made from what it was made from, and keeps its tags.
+        marks = {**seen.marks, **marks}
     if result is NO_VALUE:
         return result, None
     if policy.should_cache_fn is not None and not policy.should_cache_fn(result):

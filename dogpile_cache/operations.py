@@ -24,13 +24,13 @@ async def read(
     :param names: the records that the reader looks at.
     """
     values, marks = await read_multi(ports, storage, [key], names)
-    return values[0], marks
+    return values[0], marks[0]
 
 
 async def read_multi(
     ports: Ports, storage: Storage, keys: Sequence[Any], names: Sequence[str]
-) -> tuple[list[CachedValue | NoValueType], Mapping[str, str]]:
-    """Read values, and the marks that they are judged by, in one round trip.
+) -> tuple[list[CachedValue | NoValueType], list[Mapping[str, str]]]:
+    """Read values, and the marks that each is judged by, in one round trip.
 
     :param keys: as they are stored; not none.
     """
@@ -49,13 +49,33 @@ async def read_multi(
     decode = storage.decode
     values = [decode(key, raw) for key, raw in zip(keys, raws, strict=True)]
     storage.remember(zip(keys, values, strict=True))
-    own: dict[str, None] = {}
-    for value in values:
-        if value is not NO_VALUE and "t" in value.metadata:
-            own.update(dict.fromkeys(storage.own_records(value, names)))
-    if own:
-        marks = {**marks, **await records(ports, storage, tuple(own))}
-    return values, marks
+    return values, await marks_for(ports, storage, values, names, marks)
+
+
+async def marks_for(
+    ports: Ports,
+    storage: Storage,
+    values: Sequence[CachedValue | NoValueType],
+    names: Sequence[str],
+    marks: Mapping[str, str],
+) -> list[Mapping[str, str]]:
+    """Return the marks that each value is judged by.
+
+    :param names: the records that the reader looks at.
+    :param marks: what these hold; a value's own tags come with it.
+    """
+    own = [
+        storage.own_records(value, names)
+        if value is not NO_VALUE and "t" in value.metadata
+        else ()
+        for value in values
+    ]
+    wanted = tuple(dict.fromkeys(name for each in own for name in each))
+    if not wanted:
+        return [marks] * len(values)
+    known = await records(ports, storage, wanted)
+    # The tags of one value say nothing about the others.
+    return [{**marks, **{name: known[name] for name in each}} for each in own]
 
 
 async def look(
@@ -163,8 +183,8 @@ async def get_multi(
             without_backend(storage, policy, error, key).value.payload for key in keys
         ]
     payloads: list[Any] = []
-    for name, value in zip(names, values, strict=True):
-        good = is_good(storage, value, policy, marks, by_age=by_age, explicit=explicit)
+    for name, value, held in zip(names, values, marks, strict=True):
+        good = is_good(storage, value, policy, held, by_age=by_age, explicit=explicit)
         if storage.events.wanted:
             emit_get(storage, name, good)
         payloads.append(value.payload if good else NO_VALUE)
@@ -209,13 +229,17 @@ async def put_multi(
     """
     if not mapping:
         return
-    marks = await records(ports, storage, storage.records_for(policy))
+    by_key = {storage.key(name): payload for name, payload in mapping.items()}
+    try:
+        marks = await records(ports, storage, storage.records_for(policy))
+    except BackendUnavailable:
+        # What is stored now is older than what was to replace it.
+        storage.miss(list(by_key))
+        raise
     now = storage.clock.time()
     values = {
-        storage.key(name): CachedValue(
-            payload, storage.metadata(now, policy, marks, more=more)
-        )
-        for name, payload in mapping.items()
+        key: CachedValue(payload, storage.metadata(now, policy, marks, more=more))
+        for key, payload in by_key.items()
     }
     await store_multi(ports, storage, values)
     if "put" in storage.events.wanted:
@@ -274,10 +298,10 @@ async def invalidate(
     :param names: of the records.
     :param hard: values are gone, not only stale.
     """
-    if storage.invalidator is not None and names == (storage.record,):
+    whole = names == (storage.record,) and len(storage.records) == 1
+    if whole and storage.invalidator is not None:
         storage.invalidator.invalidate(hard)
-        storage.start_epoch()
-        return
+        names, whole = (), False
     for name in names:
         mark = NEVER
         if storage.holds_records:
@@ -292,8 +316,7 @@ async def invalidate(
             except BackendUnavailable as error:
                 _require_journal(storage, error)
         storage.note_mark(name, mark)
-    whole = hard and names == (storage.record,) and len(storage.records) == 1
-    storage.start_epoch(is_end=whole)
+    storage.start_epoch(is_end=hard and whole)
     if "invalidate" in storage.events.wanted:
         storage.events.emit("invalidate", hard=hard, records=tuple(names))
 

@@ -459,6 +459,10 @@ class CacheRegion(AsyncTwins):
         if takes_creation is None:
             takes_creation = wants_creation(creator)
         runner = self.async_creation_runner
+        if in_place:
+            runner = None
+            if policy.hard_timeout is not None:  # kept by another thread
+                policy = policy.merged({"hard_timeout": None})
         return Call(
             storage.key(key),
             key,
@@ -556,6 +560,8 @@ class CacheRegion(AsyncTwins):
         expiration_time: Any = None,
         should_cache_fn: Callable[[Any], bool] | None = None,
         creator_args: tuple[Any, Any] | None = None,
+        *,
+        in_place: bool = False,
         **policy: Any,
     ) -> Any:
         """Return the payload of a key; one caller creates it where need be.
@@ -566,13 +572,20 @@ class CacheRegion(AsyncTwins):
         :param expiration_time: seconds; for this call instead of the region's.
         :param should_cache_fn: says of the payload whether to store it.
         :param creator_args: ``(args, kwargs)`` for the creator.
+        :param in_place: have it run in this thread, never in the background;
+            there is no ``hard_timeout`` then.
         :param policy: other fields of ``Policy`` for this call.
         :raises CreatorTimeout: the creator took longer than ``hard_timeout``.
         :raises CreationCycleError: the creation needs its own key.
         """
         wished, explicit = self._wishes(expiration_time, should_cache_fn, policy)
         call = self._call(
-            key, creator, wished, explicit=explicit, creator_args=creator_args
+            key,
+            creator,
+            wished,
+            explicit=explicit,
+            creator_args=creator_args,
+            in_place=in_place,
         )
         return self._answer(call)
 

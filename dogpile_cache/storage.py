@@ -229,8 +229,6 @@ class Storage:
 
         :return: ``None`` where a record has to be read.
         """
-        if self.invalidator is not None:
-            return _NO_MARKS
         if self._held is not None:
             held = self._held
             return {name: held.get(name, NEVER) for name in names}
@@ -308,7 +306,7 @@ class Storage:
         :param strict: ask the backend, whatever is known.
         """
         known = None if strict else self.marks_in_cache(names)
-        if known is None and (self._held is not None or self.invalidator is not None):
+        if known is None and self._held is not None:
             known = self.marks_in_cache(names)
         if known is not None:
             return known
@@ -388,6 +386,11 @@ class Storage:
     def own_records(self, value: CachedValue, names: Sequence[str]) -> tuple[str, ...]:
         """Return the records that a value carries, and its reader does not know."""
         return tuple(name for name in value.metadata["t"] if name not in names)
+
+    def miss(self, keys: list[KeyType]) -> None:
+        """Have keys be deleted as soon as an absent backend is there again."""
+        if self.shared.guard is not None:
+            self.shared.guard.refused("delete_multi", (keys,))
 
     def forget(self, keys: Iterable[KeyType]) -> None:
         """Void what is being created, and what was read, of keys written to."""
@@ -496,8 +499,8 @@ class Storage:
 
     def was_soft(self, marks: Mapping[str, str]) -> bool:
         """Return whether the region was last invalidated softly."""
-        if self.invalidator is not None:
-            return bool(self.invalidator.was_soft_invalidated())
+        if self.invalidator is not None and self.invalidator.was_soft_invalidated():
+            return True
         return any(was_soft(marks.get(name, NEVER)) for name in self.records)
 
     def _ask_invalidator(self, value: CachedValue, verdict: Verdict) -> Verdict:
@@ -594,7 +597,6 @@ class Pending:
             return self._changed.wait_for(lambda: self._count == 0, seconds)
 
 
-_NO_MARKS: Mapping[str, str] = {}
 _UNKNOWN = (NEVER, -math.inf)
 # Sets of marks whose mapping is remembered.
 _MANY = 1000

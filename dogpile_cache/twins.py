@@ -108,16 +108,24 @@ class AsyncTwins:
         expiration_time: Any = None,
         should_cache_fn: Callable[[Any], bool] | None = None,
         creator_args: tuple[Any, Any] | None = None,
+        *,
+        in_place: bool = False,
         **policy: Any,
     ) -> Any:
         """Return a payload, created if need be; the twin of ``get_or_create()``.
 
         :param creator: a coroutine function, or a plain one, which runs in a
             thread unless it is marked by :func:`dogpile.cache.quick`.
+        :param in_place: wait for it in this task, never in the background.
         """
         wished, explicit = self._wishes(expiration_time, should_cache_fn, policy)
         call = self._call(
-            key, creator, wished, explicit=explicit, creator_args=creator_args
+            key,
+            creator,
+            wished,
+            explicit=explicit,
+            creator_args=creator_args,
+            in_place=in_place,
         )
         return await self._aanswer(call)
 

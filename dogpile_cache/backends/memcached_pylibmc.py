@@ -23,6 +23,8 @@ UNFIT = (TypeError, ValueError, KeyError, pylibmc.Error)
 
 # The time-outs of libmemcached are as exact as the scheduler is.
 _ALMOST = 0.9
+# For so long a connection that worked is not suspected to have ended.
+_TRUSTED_SECONDS = 1.0
 # With these the servers change places, and its hash() tells the old ones.
 _MOVING = frozenset({"namespace", "auto_eject", "remove_failed"})
 
@@ -63,6 +65,7 @@ class Client(pylibmc.Client):  # type: ignore[misc,unused-ignore]  # untyped
             password=password,
         )
         self._patience = patience * _ALMOST
+        self._well_at = 0.0
         self._channels = channels
         self._batches: Batches | None = None
         # A server with SASL speaks the binary protocol alone.
@@ -86,7 +89,12 @@ class Client(pylibmc.Client):  # type: ignore[misc,unused-ignore]  # untyped
         value = _get(self, key)
         if value is None:
             self._require_answer(began)
-            return default
+            if began - self._well_at > _TRUSTED_SECONDS:
+                # Where the connection had ended, this raises an error.
+                value = _get(self, key)
+                self._well_at = began
+            return default if value is None else value
+        self._well_at = began
         return value
 
     def get_multi(self, keys: Sequence[str], **options: Any) -> Any:
@@ -206,7 +214,7 @@ class PylibmcFaults(Faults):
 
     def is_lost(self, error: Exception) -> bool:
         """Return whether nobody answers."""
-        if _is_refused_login(error):
+        if _is_refused_login(error) or _is_refused_value(error):
             return False
         # Time-outs have no class of their own.
         is_lost = type(error) is pylibmc.Error or isinstance(error, self._lost)
@@ -233,7 +241,7 @@ class PylibmcFaults(Faults):
         """Return why, where that can be said better than by the error's name."""
         if _is_refused_login(error):
             return REFUSED_LOGIN
-        if isinstance(error, pylibmc.ServerError):
+        if _is_refused_value(error):
             return REFUSED_VALUE
         if isinstance(error, pylibmc.Error):
             # Without the key, and whatever else comes before the last colon.
@@ -244,6 +252,11 @@ class PylibmcFaults(Faults):
 
 def _is_refused_login(error: Exception) -> bool:
     return isinstance(error, pylibmc.Error) and "AUTHENTICATION FAIL" in str(error)
+
+
+def _is_refused_value(error: Exception) -> bool:
+    # For want of memory; this error has no class of its own.
+    return isinstance(error, pylibmc.Error) and str(error).startswith("error 48 ")
 
 
 def channels_to(

@@ -218,6 +218,13 @@ class MemoryBackend(CacheBackend):
             self._entries[key] = entry
             if self._eviction is not None:
                 self._eviction.admit(key, payload)
+        elif entry.rest is not rest and _terms(entry.rest) != _terms(rest):
+            # Who remembers the entry may have remembered it for its lifetime.
+            entry.drop()
+            entry = Entry(payload, born, until, self.epoch, rest)
+            self._entries[key] = entry
+            if self._eviction is not None:
+                self._eviction.resize(key, payload)
         else:
             # Nobody may see the new payload with the old one's times.
             entry.until = _NEVER_FRESH
@@ -292,6 +299,13 @@ class MemoryPickleBackend(DefaultSerialization, MemoryBackend):
     def entries(self) -> None:
         """``None``: each hit has to be decoded."""
         return
+
+
+def _terms(rest: Mapping[str, Any] | None) -> tuple[Any, ...]:
+    """Return how long a value said that it is fresh for."""
+    if rest is None or "x" not in rest:
+        return ()
+    return rest["x"], "c" in rest
 
 
 # The metadata of what is stored as bytes, as opposed to a CachedValue.

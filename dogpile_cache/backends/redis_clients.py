@@ -147,9 +147,9 @@ class Alone:
                 client = make.from_url(**self._given)
             else:
                 client = make(**self._given)
-        # None of a stand-in, as programs hand in to see what is asked for.
+        # A stand-in, as programs put there to see what is asked for, has no such.
         pool = getattr(client, "connection_pool", None)
-        if pool is not None:
+        if isinstance(getattr(pool, "connection_kwargs", None), dict):
             if self._pool is None:
                 self._limit(pool)
                 check_connections(pool)

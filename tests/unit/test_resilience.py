@@ -1,0 +1,227 @@
+"""A backend that is away costs one time-out, and no invalidation is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dogpile.cache.api import NO_VALUE, CacheBackend, CachedValue, Capabilities
+from dogpile.cache.exception import BackendUnavailable
+from dogpile.cache.region import CacheRegion, make_region
+from dogpile.cache.testing import FakeClock
+
+
+class FarBackend(CacheBackend):
+    """A dictionary behind a network that can be cut."""
+
+    capabilities = Capabilities(lasting=False, network=True)
+
+    def __init__(self, arguments: Any) -> None:
+        self.values: dict[str, Any] = arguments["values"]
+        self.is_cut = False
+        self.calls = 0
+
+    def _reach(self) -> None:
+        self.calls += 1
+        if self.is_cut:
+            raise BackendUnavailable("far", "any", "no answer")
+
+    def get(self, key: str) -> Any:
+        self._reach()
+        return self.values.get(key, NO_VALUE)
+
+    def put(self, key: str, value: Any) -> None:
+        self._reach()
+        self.values[key] = value
+
+    def delete(self, key: str) -> None:
+        self._reach()
+        self.values.pop(key, None)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def region(clock: FakeClock) -> Iterator[CacheRegion]:
+    made = make_region(clock=clock, expiration_time=60, generation_ttl=0)
+    made.configure(FarBackend, arguments={"values": {}})
+    with made:
+        yield made
+
+
+def far(region: CacheRegion) -> FarBackend:
+    backend = region.actual_backend
+    assert isinstance(backend, FarBackend)
+    return backend
+
+
+def test_a_dead_backend_is_asked_once_and_the_creator_is_called(
+    region: CacheRegion,
+) -> None:
+    far(region).is_cut = True
+
+    first = region.get_or_create("key", lambda: 1)
+    asked = far(region).calls
+    second = region.get_or_create("key", lambda: 2)
+
+    assert (first, second) == (1, 2)
+    assert asked == far(region).calls == 1
+
+
+def test_values_are_cached_again_when_the_backend_is_back(
+    region: CacheRegion, clock: FakeClock
+) -> None:
+    far(region).is_cut = True
+    region.get_or_create("key", lambda: 1)
+
+    far(region).is_cut = False
+    clock.advance(5)
+
+    assert region.get_or_create("key", lambda: 2) == 2
+    assert region.get_or_create("key", lambda: 3) == 2
+
+
+def test_a_try_that_fails_keeps_the_breaker_open(
+    region: CacheRegion, clock: FakeClock
+) -> None:
+    far(region).is_cut = True
+    region.get("key")
+    clock.advance(1)
+
+    region.get("key")
+    asked = far(region).calls
+    region.get("key")
+
+    assert far(region).calls == asked
+
+
+def test_a_deletion_made_meanwhile_is_made_up_for(
+    region: CacheRegion, clock: FakeClock
+) -> None:
+    region.put("key", "old")
+    far(region).is_cut = True
+    region.delete("key")
+
+    far(region).is_cut = False
+    clock.advance(5)
+
+    assert region.get("key") is NO_VALUE
+
+
+def test_an_invalidation_made_meanwhile_is_made_up_for(
+    region: CacheRegion, clock: FakeClock
+) -> None:
+    region.put("key", "old")
+    far(region).is_cut = True
+    region.invalidate()
+
+    far(region).is_cut = False
+    clock.advance(5)
+
+    assert region.get("key") is NO_VALUE
+
+
+def test_a_put_that_failed_leaves_no_older_value_behind(
+    region: CacheRegion, clock: FakeClock
+) -> None:
+    region.put("key", "old")
+    far(region).is_cut = True
+    with pytest.raises(BackendUnavailable):
+        region.put("key", "new")
+
+    far(region).is_cut = False
+    clock.advance(5)
+
+    assert region.get("key") is NO_VALUE
+
+
+def test_a_full_journal_invalidates_the_whole_region(
+    region: CacheRegion, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dogpile.cache.resilience._MOST_KEYS", 2)
+    region.put("other", "old")
+    far(region).is_cut = True
+    region.delete_multi(["a", "b", "c"])
+
+    far(region).is_cut = False
+    clock.advance(5)
+
+    assert region.get("other") is NO_VALUE
+
+
+def test_raise_lets_the_error_through(clock: FakeClock) -> None:
+    region = make_region(clock=clock, on_backend_error="raise")
+    region.configure(FarBackend, arguments={"values": {}})
+    far(region).is_cut = True
+
+    with pytest.raises(BackendUnavailable):
+        region.get_or_create("key", lambda: 1)
+
+
+def test_stale_serves_what_this_process_read_last(clock: FakeClock) -> None:
+    region = make_region(clock=clock, expiration_time=60, on_backend_error="stale")
+    region.configure(FarBackend, arguments={"values": {}})
+    region.put("key", "seen")
+    region.get("key")
+    far(region).is_cut = True
+    clock.advance(1000)
+
+    assert region.get_or_create("key", lambda: "new") == "seen"
+    assert region.get_or_create("unseen", lambda: "new") == "new"
+
+
+def test_stale_never_serves_what_this_process_invalidated(clock: FakeClock) -> None:
+    region = make_region(clock=clock, expiration_time=60, on_backend_error="stale")
+    region.configure(FarBackend, arguments={"values": {}})
+    region.put("key", "seen")
+    region.get("key")
+    far(region).is_cut = True
+    region.invalidate()
+
+    assert region.get_or_create("key", lambda: "new") == "new"
+
+
+def test_the_failure_is_an_event_and_shows_no_value(region: CacheRegion) -> None:
+    seen: list[Any] = []
+    region.on("backend_error", seen.append)
+    far(region).is_cut = True
+
+    region.get_or_create("key", lambda: "secret")
+
+    assert seen
+    assert "secret" not in repr(seen)
+
+
+def test_many_keys_are_created_without_the_backend(region: CacheRegion) -> None:
+    far(region).is_cut = True
+
+    made = region.get_or_create_multi(["a", "b"], lambda *keys: [*map(str.upper, keys)])
+
+    assert made == ["A", "B"]
+
+
+def test_loops_go_through_the_same_breaker(region: CacheRegion) -> None:
+    far(region).is_cut = True
+
+    async def twice() -> list[Any]:
+        one = await region.aget_or_create("key", lambda: 1)
+        return [one, await region.aget_or_create("key", lambda: 2)]
+
+    assert asyncio.run(twice()) == [1, 2]
+    assert far(region).calls == 1
+
+
+def test_a_lost_record_never_brings_values_back(region: CacheRegion) -> None:
+    region.put("key", "old")
+    region.invalidate()
+    for name in [each for each in far(region).values if each.startswith("dogpile:g:")]:
+        del far(region).values[name]
+
+    assert region.get("key") is NO_VALUE
+    assert isinstance(far(region).values["key"], CachedValue)
