@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         CacheBackend as CacheBackend,
         CachedValue as CachedValue,
     )
+    from dogpile.cache.canonical import canonical
     from dogpile.cache.creation import Creation as Creation
     from dogpile.cache.exception import (
         BackendError as BackendError,
@@ -46,11 +47,15 @@ if TYPE_CHECKING:
         register_backend as register_backend,
     )
 
+    canonical_text = canonical
+
+# From a name to its room, and to its name in there if that is another one.
 _HOMES = {
     "NO_VALUE": "api",
     "BytesBackend": "api",
     "CacheBackend": "api",
     "CachedValue": "api",
+    "canonical_text": "canonical:canonical",
     "Creation": "creation",
     "Policy": "policy",
     "quick": "ports",
@@ -92,7 +97,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value: object = getattr(import_module(f"{__name__}.{home}"), name)
+    room, _, attribute = home.partition(":")
+    value: object = getattr(import_module(f"{__name__}.{room}"), attribute or name)
     globals()[name] = value
     return value
 

@@ -307,7 +307,8 @@ class LeasingBackend(CacheBackend):
         :param key: the key, mangled.
         :param seconds: when the lease ends unless it is renewed.
         :param after: the token that the caller has been waiting for.
-        :param steal: take it even from a holder that is alive.
+        :param steal: take it even from a holder that is alive; with ``after``
+            from that one alone, so that of many who wait one takes over.
         """
         raise NotImplementedError(f"{type(self).__name__}.lease")
 

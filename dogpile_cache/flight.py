@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar, Token
 from threading import Lock
 from typing import Any
@@ -31,8 +31,10 @@ class Flight:
         "error",
         "key",
         "loop",
+        "marks",
         "needs",
         "parent",
+        "token",
         "value",
         "void",
         "waiters",
@@ -49,8 +51,23 @@ class Flight:
         self.waiters: list[Callable[[], None]] = []
         #: The flights that this one cannot end without.
         self.needs: tuple[Flight, ...] = ()
+        #: Of the lease that its leader holds.
+        self.token: str | None = None
         #: The event loop whose task leads it; a thread leads if ``None``.
         self.loop: object = None
+        #: The generations that it began under, where other processes may
+        #: change them; ``None`` if others wrote to the key meanwhile.
+        self.marks: Mapping[str, str] | None = _NO_MARKS
+
+    def serves(self, marks: Mapping[str, str]) -> bool:
+        """Return whether its value is good for who came when it had begun.
+
+        :param marks: the generations that the waiter saw when it came.
+        """
+        began = self.marks
+        if began is None:
+            return False
+        return all(began.get(name, mark) == mark for name, mark in marks.items())
 
     def add_waiter(self, wake: Callable[[], None]) -> bool:
         """Ask to be told of the end; ``wake`` must not block.
@@ -90,6 +107,8 @@ class _Abandoned:
 
 
 ABANDONED: Any = _Abandoned()
+
+_NO_MARKS: Mapping[str, str] = {}
 
 #: The innermost creation that this thread or task leads.
 _led: ContextVar[Flight | None] = ContextVar("dogpile_led", default=None)
@@ -225,15 +244,20 @@ class FlightTable:
             wake()
 
     def void(self, key: KeyType) -> None:
-        """Have what is being created for a key not be stored."""
-        flight = self._flights.get(key)
-        if flight is not None:
-            flight.void = True
+        """Have what is being created for a key not be stored.
+
+        Who comes later does not wait for it either: it is too old for them.
+        """
+        if key in self._flights:
+            with self._lock:
+                flight = self._flights.pop(key, None)
+                if flight is not None:
+                    flight.void = True
 
     def void_all(self) -> None:
         """Have nothing that is being created be stored."""
-        for flight in list(self._flights.values()):
-            flight.void = True
+        for key in list(self._flights):
+            self.void(key)
 
     def is_flying(self, key: KeyType) -> bool:
         """Return whether the value of a key is being created."""

@@ -31,21 +31,26 @@ async def follow(ports: Ports, storage: Storage, call: Call, seen: Seen) -> Any:
         return _stale(storage, call, seen)
     if "miss" in storage.events.wanted and seen.verdict is MISS:
         storage.events.emit("miss", call.name)
+    is_first = True
     while True:
         flight, is_leader = storage.flights.board(call.key)
         if is_leader:
-            return await _lead(ports, storage, call, flight, seen, steal=False)
+            return await _lead(ports, storage, call, flight, seen)
         if seen.verdict is not MISS:
             return _stale(storage, call, seen)
         if _would_block(ports, flight):
             return await _alone(ports, storage, call)
         if await _join(ports, storage, call, flight):
-            if flight.value is not ABANDONED:
+            # Only the first one can have begun before this call did.
+            is_new = not is_first or flight.serves(seen.marks)
+            if flight.value is not ABANDONED and is_new:
                 return flight.value
-            continue  # its leader was interrupted: somebody else has to lead
-        late = storage.flights.take_over(flight)
-        if late is not None:
-            return await _lead(ports, storage, call, late, seen, steal=True)
+        else:
+            mine = storage.flights.take_over(flight)
+            if mine is not None:
+                return await _lead(ports, storage, call, mine, seen, late=flight)
+        # Its leader was interrupted, or it is too old: somebody else leads.
+        is_first = False
 
 
 def _would_block(ports: Ports, flight: Flight) -> bool:
@@ -101,8 +106,12 @@ async def _lead(
     flight: Flight,
     seen: Seen,
     *,
-    steal: bool,
+    late: Flight | None = None,
 ) -> Any:
+    """Lead a flight: create at once, later, or in the background.
+
+    :param late: the flight that this one takes the place of.
+    """
     in_background = seen.verdict is EARLY or (
         seen.verdict is STALE and call.policy.grace is not None
     )
@@ -114,7 +123,7 @@ async def _lead(
             raise
         return _stale(storage, call, seen)
     if not in_background:
-        return await create(ports, storage, call, flight, seen, steal=steal)
+        return await create(ports, storage, call, flight, seen, late=late)
     if call.in_place:
         return await _create_or_stale(ports, storage, call, flight, seen)
 

@@ -250,6 +250,8 @@ async def _create_jobs(
     marks: Mapping[str, str] = {}
     if leased:  # else nothing is stored
         marks = await records(ports, storage, many.records)
+    for job in mine:
+        job.flight.marks = marks
     handles = []
     if leased and storage.capabilities.leases:
         handles = [_keep(storage, many, lease) for lease in leased.values()]
@@ -431,22 +433,25 @@ async def _store(
             warn_once(storage, many.creator, error)
             unused.append(lease)
     if storage.entries is None:
-        await _send(ports, storage, many, batch, unused)
+        await _send(ports, storage, many, jobs, batch, unused)
 
 
 async def _send(
     ports: Ports,
     storage: Storage,
     many: Many,
+    jobs: Sequence[_Job],
     batch: list[tuple[Lease, Any]],
     unused: list[Lease],
 ) -> None:
+    flights = {job.key: job.flight for job in jobs}
     try:
         if batch:
             ttl = kept_for({}, many.policy)
             kept = await ports.call(storage, "commit_multi", batch, ttl=ttl)
             for (lease, _), is_kept in zip(batch, kept, strict=True):
                 if not is_kept:
+                    flights[lease.key].marks = None
                     storage.events.emit("refused_commit", lease.key)
         if unused:
             await ports.call(storage, "release_multi", unused)

@@ -46,7 +46,7 @@ async def create(
     flight: Flight,
     seen: Seen,
     *,
-    steal: bool = False,
+    late: Flight | None = None,
 ) -> Any:
     """Create the value as the leader of its flight, and end the flight.
 
@@ -59,7 +59,7 @@ async def create(
             payload = await _create_here(ports, storage, call, flight, seen)
         else:
             payload = await _create_leased(
-                ports, storage, call, flight, seen, steal=steal
+                ports, storage, call, flight, seen, late=late
             )
     except Carried as carrier:
         storage.flights.land(flight, ABANDONED, carrier.error)
@@ -135,11 +135,11 @@ async def _create_leased(
     flight: Flight,
     seen: Seen,
     *,
-    steal: bool,
+    late: Flight | None,
 ) -> Any:
     """Create a value whose backend other processes may share."""
     try:
-        lease, seen = await _acquire(ports, storage, call, seen, steal=steal)
+        lease, seen = await _acquire(ports, storage, call, flight, seen, late=late)
     except BackendError as error:
         if call.policy.on_backend_error == "raise":
             raise
@@ -151,7 +151,6 @@ async def _create_leased(
     if lease is None:
         made = await run_creator(ports, storage, call, flight, seen)
         return _value_of(storage, call, seen, {}, made)[0]
-    marks = await records(ports, storage, call.records)
     handle = None
     if storage.capabilities.leases:
         handle = RENEWER.keep(
@@ -161,6 +160,7 @@ async def _create_leased(
             storage.clock,
         )
     try:
+        marks = flight.marks = await records(ports, storage, call.records)
         made = await run_creator(ports, storage, call, flight, seen)
     except BaseException as error:
         await _give_up(ports, storage, call, flight, lease, seen, error)
@@ -174,7 +174,13 @@ async def _create_leased(
 
 
 async def _acquire(
-    ports: Ports, storage: Storage, call: Call, seen: Seen, *, steal: bool
+    ports: Ports,
+    storage: Storage,
+    call: Call,
+    flight: Flight,
+    seen: Seen,
+    *,
+    late: Flight | None,
 ) -> tuple[Lease | None, Seen]:
     """Take the lease, or see what its holder makes.
 
@@ -183,7 +189,10 @@ async def _acquire(
     clock, seconds = storage.clock, call.policy.lease_time
     give_up = clock.monotonic() + seconds
     next_pause = pauses()
-    after: str | None = None
+    # Of those who wait for a holder one takes over: by the token it is known
+    # whether somebody has, and the wait begins anew with each holder.
+    after = None if late is None else late.token
+    steal = after is not None
     while True:
         lease: Lease = await ports.call(
             storage, "lease", call.key, seconds, after=after, steal=steal
@@ -202,11 +211,14 @@ async def _acquire(
             await ports.call(storage, "release", lease)
             return None, now
         if lease.granted:
+            flight.token = lease.token
             return lease, now
         if lease.failure is not None and storage.coder is not None:
             raise carried(storage.coder.decode_failure(call.key, lease.failure))
-        steal = clock.monotonic() >= give_up
+        if lease.token != after:
+            give_up = clock.monotonic() + seconds
         after = lease.token
+        steal = clock.monotonic() >= give_up
         if not steal:
             await ports.pause(clock, next_pause())
 
@@ -218,7 +230,10 @@ async def run_creator(
     clock, creator = storage.clock, call.creator
     context: Creation | None = None
     if call.takes_creation:
-        context = Creation(seen.value, flight, storage.tag_marks)
+        # What was invalidated is gone: it must not be made good again.
+        is_gone = storage.invalidity(seen.value, call.policy, seen.marks) is MISS
+        old = NO_VALUE if is_gone else seen.value
+        context = Creation(old, flight, storage.tag_marks)
         creator = _given(creator, context)
     started = clock.time()
     began = clock.monotonic()
@@ -301,6 +316,7 @@ async def _commit(
         raw = storage.encode(call.key, value)
         ttl = kept_for(value.metadata, storage.policy)
         if not await ports.call(storage, "commit", lease, raw, ttl=ttl):
+            flight.marks = None
             storage.events.emit("refused_commit", call.name)
     except (BackendError, CodecError) as error:
         storage.events.emit("backend_error", call.name, error=error)

@@ -60,11 +60,14 @@ class Fence:
     ) -> Lease:
         """Grant the lease if the backend's mutex is free (or has none)."""
         mutex = self._mutex_for(key)
-        if mutex is not None and not steal and not _acquired(mutex):
-            return Lease(key, "busy", granted=False, found=self._read(key))
+        if mutex is not None and not _acquired(mutex):
+            if not steal:
+                return Lease(key, "busy", granted=False, found=self._read(key))
+            mutex = None  # its holder gives it back
         token = str(next(_serials))
         self._tokens[key] = token
-        return Lease(key, token, granted=True, found=self._read(key), state=mutex)
+        state = None if mutex is None else _Mutex(mutex)
+        return Lease(key, token, granted=True, found=self._read(key), state=state)
 
     def lease_multi(self, keys: list[KeyType], seconds: float) -> list[Lease]:
         """Grant the leases of many keys."""
@@ -80,7 +83,7 @@ class Fence:
         """Store the value unless the key was written to in between."""
         try:
             with self._stripe(lease.key):
-                if self._tokens.pop(lease.key, None) != lease.token:
+                if not self._is_ended(lease):
                     return False
                 self._write(lease.key, value)
                 return True
@@ -89,9 +92,15 @@ class Fence:
 
     def release(self, lease: Lease, failure: bytes | None = None) -> None:
         """End the lease."""
-        if self._tokens.get(lease.key) == lease.token:
-            self._tokens.pop(lease.key, None)
+        self._is_ended(lease)
         _give_back(lease)
+
+    def _is_ended(self, lease: Lease) -> bool:
+        """End a lease unless it was voided, or is somebody else's by now."""
+        if self._tokens.get(lease.key) != lease.token:
+            return False
+        self._tokens.pop(lease.key, None)
+        return True
 
     def set(
         self, key: KeyType, value: BackendSetType, *, ttl: float | None = None
@@ -123,7 +132,7 @@ class Fence:
         for stripe in stripes:
             stripe.acquire()
         try:
-            held = [self._tokens.pop(x.key, None) == x.token for x in leases]
+            held = [self._is_ended(lease) for lease in leases]
             kept = {
                 lease.key: value
                 for (lease, value), is_held in zip(values, held, strict=True)
@@ -202,6 +211,20 @@ def _idempotent(backend: CacheBackend) -> Callable[[Sequence[KeyType]], None]:
 
 def _acquired(mutex: CacheMutex) -> bool:
     return bool(mutex.acquire(False))
+
+
+class _Mutex:
+    """A mutex that is given back once, however often its lease is ended."""
+
+    __slots__ = ("_mutex",)
+
+    def __init__(self, mutex: CacheMutex) -> None:
+        self._mutex: CacheMutex | None = mutex
+
+    def release(self) -> None:
+        mutex, self._mutex = self._mutex, None
+        if mutex is not None:
+            mutex.release()
 
 
 def _give_back(lease: Lease) -> None:

@@ -101,12 +101,19 @@ class Workers:
                 self._changed.notify()
                 return True
             if self._threads < self._most:
-                self._threads += 1
-                self._tasks.append(task)
-                threading.Thread(
+                thread = threading.Thread(
                     target=self._run, name="dogpile-worker", daemon=True
-                ).start()
-                return True
+                )
+                try:
+                    thread.start()
+                except RuntimeError:
+                    # There are no more, as when the interpreter ends.
+                    if queue and not self._threads:
+                        raise
+                else:
+                    self._threads += 1
+                    self._tasks.append(task)
+                    return True
             if queue:
                 self._tasks.append(task)
             return queue

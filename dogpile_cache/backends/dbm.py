@@ -240,8 +240,12 @@ class DBMBackend(BytesBackend, LeasingBackend):
         # Without a token: it is free.
         name = _encoded(key)
         found = _found(table, name)
-        held = None if steal else self._held(table, name)
-        if held is None or (held.failure is not None and held.token != after):
+        held = self._held(table, name)
+        if held is not None and held.failure is None:
+            is_taken = steal and after in (None, held.token)
+        else:
+            is_taken = held is None or held.token != after
+        if held is None or is_taken:
             return Lease(key, "", granted=False, found=found)
         return Lease(key, held.token, False, found, held.failure)
 

@@ -112,6 +112,13 @@ class Terms(NamedTuple):
     after: str | None = None
     steal: bool = False
 
+    def minds(self, mark: Mark) -> bool:
+        """Return whether a mark stands in the way of the caller."""
+        if mark.failure is not None:
+            # Unless it is the one asked for, it failed and nobody waits for it.
+            return mark.token == self.after
+        return not (self.steal and self.after in (None, mark.token))
+
 
 def place_beside(key: str) -> str:
     """Return the key for the mark of a key that has a value."""
@@ -194,15 +201,10 @@ class _Round:
         is_void = mark.is_void(each.value_id)
         if mark.token == terms.token and not is_void:
             self._grant(each, Hold(each.place, cas, each.value_id, since))
-        elif is_void or terms.steal:
+        elif is_void or not terms.minds(mark):
             self._swaps.append((each, Swap(each.place, each.mark.write(), cas)))
-        elif mark.failure is None:
-            self._answers[key] = Lease(key, mark.token, False, each.found)
-        elif mark.token == terms.after:
-            self._answers[key] = Lease(key, mark.token, False, each.found, mark.failure)
         else:
-            # It failed, and nobody asks who wants to know.
-            self._swaps.append((each, Swap(each.place, each.mark.write(), cas)))
+            self._answers[key] = Lease(key, mark.token, False, each.found, mark.failure)
 
     def _swap(self) -> None:
         if not self._swaps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -90,12 +91,10 @@ class Client(pylibmc.Client):  # type: ignore[misc,unused-ignore]  # untyped
         if value is None:
             self._require_answer(began)
             if began - self._well_at > _TRUSTED_SECONDS:
-                # Where the connection had ended, this raises an error.
                 value = _get(self, key)
-                self._well_at = began
-            return default if value is None else value
+                self._require_answer(began)
         self._well_at = began
-        return value
+        return default if value is None else value
 
     def get_multi(self, keys: Sequence[str], **options: Any) -> Any:
         """Return the values of the keys that have one."""
@@ -103,21 +102,29 @@ class Client(pylibmc.Client):  # type: ignore[misc,unused-ignore]  # untyped
         found = _get_multi(self, keys, **options)
         if len(found) < len(keys):
             self._require_answer(began)
-            self._probe(keys, found)
+            if began - self._well_at > _TRUSTED_SECONDS:
+                self._ask_again(keys, found, options)
+                self._require_answer(began)
+        self._well_at = began
         return found
 
-    def _probe(self, keys: Sequence[str], found: Mapping[str, Any]) -> None:
-        """Ask a server once more of which nothing came.
+    def _ask_again(
+        self, keys: Sequence[str], found: dict[str, Any], options: Mapping[str, Any]
+    ) -> None:
+        """Ask the servers once more of which nothing came.
 
-        Where a connection had ended, libmemcached finds nothing too; but then
-        it raises an error the next time. It matters to the records of regions:
-        one that is lost makes every value a miss.
+        Where a connection had ended, libmemcached finds nothing too; the next
+        time it makes another, or raises an error. It matters to the records of
+        regions: one that is lost makes every value a miss.
         """
-        silent: dict[int, str] = {self.hash(key): key for key in keys}
-        for key in found:
-            silent.pop(self.hash(key), None)
-        for key in silent.values():
-            _get(self, key)
+        answering = set(map(self.hash, found))
+        doubtful = [key for key in keys if self.hash(key) not in answering]
+        if doubtful:
+            found.update(_get_multi(self, doubtful, **options))
+            answering = set(map(self.hash, found))
+            for key in {self.hash(key): key for key in doubtful}.values():
+                if self.hash(key) not in answering:
+                    _get(self, key)
 
     def _require_answer(self, began: float) -> None:
         # To libmemcached a server that says nothing has nothing.
@@ -244,19 +251,37 @@ class PylibmcFaults(Faults):
         if _is_refused_value(error):
             return REFUSED_VALUE
         if isinstance(error, pylibmc.Error):
-            # Without the key, and whatever else comes before the last colon.
-            _, mark, words = str(error).rpartition(": ")
-            return words.lower() if mark else f"pylibmc.{type(error).__name__}"
+            # Its own words may have the key in them.
+            if _code(error) == _TIMED_OUT:
+                return "no answer in time"
+            kind = type(error).__name__
+            return _WORDS.get(kind) or f"pylibmc.{kind} {_code(error)}".rstrip()
         return None
 
 
+_WORDS = {
+    "ConnectionError": "the connection failed",
+    "HostLookupError": "the host is not known",
+    "ServerDead": "a server is gone, and spared for a moment",
+    "ServerDown": "a server is gone, and spared for a moment",
+}
+_TIMED_OUT = 31
+_NO_LOGIN = (41, 42)
+_NO_MEMORY = 48
+
+
+def _code(error: Exception) -> int:
+    """Return the number that libmemcached gave an error, 0 if it is not told."""
+    match = re.match(r"error (\d+) from ", str(error))
+    return int(match[1]) if match else 0
+
+
 def _is_refused_login(error: Exception) -> bool:
-    return isinstance(error, pylibmc.Error) and "AUTHENTICATION FAIL" in str(error)
+    return isinstance(error, pylibmc.Error) and _code(error) in _NO_LOGIN
 
 
 def _is_refused_value(error: Exception) -> bool:
-    # For want of memory; this error has no class of its own.
-    return isinstance(error, pylibmc.Error) and str(error).startswith("error 48 ")
+    return isinstance(error, pylibmc.Error) and _code(error) == _NO_MEMORY
 
 
 def channels_to(

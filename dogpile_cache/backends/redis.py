@@ -256,7 +256,6 @@ class RedisBackend(RedisTwins):
         a thread of the parent may have held.
         """
         self._left_behind.append(self._clients)
-        self._per_loop.start_afresh()
         self._start()
 
     def _start(self) -> None:

@@ -53,6 +53,8 @@ class _Site:
 class PerLoop:
     """Clients for each event loop that asks for some, closed with the loop.
 
+    A forked child has loops of its own, and leaves its parent's clients alone.
+
     :param make: makes those of the running loop.
     """
 
@@ -60,7 +62,6 @@ class PerLoop:
         self._make = make
         self._sites: dict[asyncio.AbstractEventLoop, _Site] = {}
         self._openings: dict[asyncio.AbstractEventLoop, asyncio.Task[_Site]] = {}
-        self._left_behind: list[object] = []
 
     async def site(self) -> _Site:
         """Return what the running loop has; it is made by whoever asks first."""
@@ -84,16 +85,6 @@ class PerLoop:
         site = self.current()
         if site is not None:
             await site.keeper.aclose()
-
-    def start_afresh(self) -> None:
-        """Forget all clients, as a forked child has to.
-
-        They are not even let go of: to close them is to unregister their sockets
-        from the parent's event loop, too.
-        """
-        self._left_behind += [self._sites, self._openings]
-        self._sites = {}
-        self._openings = {}
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> _Site:
         clients = self._make()

@@ -126,12 +126,13 @@ class RedisCore(BytesBackend, LeasingBackend):
         """
         pipeline = client.pipeline(transaction=False)
         for call in calls:
-            pipeline.execute_command(*call.command(whole=whole), **self._route(call))
+            route = self._route(client, call) if self._is_sharded else {}
+            pipeline.execute_command(*call.command(whole=whole), **route)
         return pipeline
 
-    def _route(self, call: Call[Any]) -> dict[str, Any]:
-        """Return what a pipeline must be told of where a call goes to."""
-        return {}
+    def _route(self, client: Any, call: Call[Any]) -> dict[str, Any]:
+        # Else the client asks a server, for each call, which node has its keys.
+        return {"target_nodes": client.get_node_from_key(call.key)}
 
     @staticmethod
     def _read_all(

@@ -163,13 +163,14 @@ _LEASE = Script(
     f"""
 local found = redis.call('GET', KEYS[1])
 local held = redis.call('GET', KEYS[2])
-if held and ARGV[4] ~= '1' then
+if held then
   local token = string.sub(held, 2, {_TOKEN_DIGITS + 1})
   if string.sub(held, 1, 1) == 'f' then
     if token == ARGV[3] then
       return {{found, token, 0, string.sub(held, {_TOKEN_DIGITS + 2})}}
     end
-  elseif token ~= ARGV[1] then
+  elseif token ~= ARGV[1]
+      and not (ARGV[4] == '1' and (ARGV[3] == '' or ARGV[3] == token)) then
     return {{found, token, 0, false}}
   end
 end

@@ -125,6 +125,12 @@ class Wish(NamedTuple):
     after: str | None = None
     steal: bool = False
 
+    def minds(self, lease: LeaseRow) -> bool:
+        """Return whether a lease that is not over stands in its way."""
+        if lease.failure is not None:
+            return lease.token == self.after
+        return not (self.steal and self.after in (None, lease.token))
+
 
 class Tables:
     """The steps, each in one transaction.
@@ -302,15 +308,12 @@ class Tables:
     ) -> tuple[dict[Native, bytes], dict[Native, LeaseRow]]:
         """Return the values, and the leases that stand in the way of a wish."""
         found = self.read(keys, link)
-        if wish.steal:
-            return found, {}
         leases = _read_leases(keys, link)
         now = self._now()
         return found, {
             key: lease
             for key, lease in leases.items()
-            if not lease.is_over(now)
-            and (lease.failure is None or lease.token == wish.after)
+            if not lease.is_over(now) and wish.minds(lease)
         }
 
     def _write(self, rows: Sequence[Row], link: Link) -> list[Native]:

@@ -188,6 +188,20 @@ class BackendSuite(ValueSuite):
         assert leasing.commit(lease, value)
         assert leasing.get(self.key) == value
 
+    def test_of_many_waiters_one_takes_a_lease_over(
+        self, leasing: LeasingBackend
+    ) -> None:
+        """With ``after``, it is stolen only from the holder waited for."""
+        holder = leasing.lease(self.key, self.seconds)
+
+        first, second = (
+            leasing.lease(self.key, self.seconds, after=holder.token, steal=True)
+            for _ in range(2)
+        )
+
+        assert first.granted
+        assert (second.granted, second.token) == (False, first.token)
+
     def test_a_stolen_lease_is_the_thiefs(self, leasing: Any) -> None:
         value = self.value(leasing, "the thief's")
         robbed = leasing.lease(self.key, self.seconds)
