@@ -110,7 +110,7 @@ def assemble(
     given = {} if arguments is None else arguments
     if isinstance(given, Mapping):
         _check_arguments(kind, given, strict=strict)
-    actual = kind(given)
+    actual = _made(kind, given) if strict else kind(given)
     if not isinstance(actual, CacheBackend):
         raise ConfigurationError(
             f"backend {backend!r} made a {type(actual).__name__}, which is no "
@@ -120,6 +120,16 @@ def assemble(
     for proxy in reversed(list(wrap)):
         outer = wrapped(proxy, outer)
     return Parts(outer, actual, _coder(actual, codec, context))
+
+
+def _made(kind: Any, arguments: Any) -> Any:
+    """Make a backend from configuration, in its own way if it has one (1.x)."""
+    own = getattr(kind, "from_config_dict", None)
+    inherited = CacheBackend.from_config_dict.__func__  # type: ignore[attr-defined]
+    if own is None or getattr(own, "__func__", None) is inherited:
+        return kind(arguments)
+    start = "arguments."
+    return own({f"{start}{name}": value for name, value in arguments.items()}, start)
 
 
 def argument(arguments: Any, name: str) -> Any:

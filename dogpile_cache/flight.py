@@ -116,11 +116,6 @@ _led: ContextVar[Flight | None] = ContextVar("dogpile_led", default=None)
 _graph = Lock()
 
 
-def led() -> Flight | None:
-    """Return the innermost creation that this thread or task leads."""
-    return _led.get()
-
-
 def lead(flight: Flight | None) -> Token[Flight | None]:
     """Note that this thread or task leads the flight; ``None``: no flight."""
     return _led.set(flight)

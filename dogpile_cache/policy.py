@@ -13,7 +13,6 @@ from typing import Any, Literal, TypeAlias
 from dogpile.cache.api import value_version
 from dogpile.cache.exception import ValidationError
 
-Duration: TypeAlias = float | timedelta
 OnBackendError: TypeAlias = Literal["raise", "miss", "stale"]
 
 

@@ -34,7 +34,7 @@ from dogpile.cache.invalidation import (
     DefaultInvalidationStrategy,
     RegionInvalidationStrategy,
 )
-from dogpile.cache.policy import FRESH, MISS, Policy, seconds
+from dogpile.cache.policy import FRESH, Policy, seconds
 from dogpile.cache.ports import THREAD_PORTS, run_now
 from dogpile.cache.registry import register_backend
 from dogpile.cache.storage import Storage
@@ -457,7 +457,7 @@ class CacheRegion(AsyncTwins):
         storage = self.storage
         creator = with_arguments(creator, creator_args)
         if takes_creation is None:
-            takes_creation = wants_creation(creator)
+            takes_creation = not creator_args and wants_creation(creator)
         runner = self.async_creation_runner
         if in_place:
             runner = None
@@ -609,12 +609,6 @@ class CacheRegion(AsyncTwins):
                 fast.restamp(call.key, epoch)
             return value.payload
         return run_now(follow(THREAD_PORTS, storage, call, Seen(value, verdict, marks)))
-
-    def _answer_missing(self, call: Call) -> Any:
-        """Answer a call whose key was just seen to be missing."""
-        storage = self.storage
-        seen = Seen(NO_VALUE, MISS, storage.marks(call.records))
-        return run_now(follow(THREAD_PORTS, storage, call, seen))
 
     def get_or_create_multi(
         self,

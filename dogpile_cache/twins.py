@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from dogpile.cache import operations
 from dogpile.cache.api import CachedValue
@@ -13,6 +13,8 @@ from dogpile.cache.flow_multi import Many, answer_many
 from dogpile.cache.policy import FRESH, Policy
 from dogpile.cache.ports import loop_ports
 from dogpile.cache.storage import Storage
+
+T = TypeVar("T")
 
 
 class AsyncTwins:
@@ -159,16 +161,16 @@ class AsyncTwins:
         many = Many(creator, wished, explicit, storage.records_for(wished))
         return await answer_many(loop_ports(), storage, many, list(keys))
 
-    async def aput(self, key: Any, value: Any, **policy: Any) -> Any:
+    async def aput(self, key: Any, value: T, **policy: Any) -> T:
         """Store a value; the twin of ``put()``."""
         wished, _ = self._wishes(None, None, policy)
         return await self._aput(key, value, wished)
 
-    async def _aput(self, key: Any, value: Any, policy: Policy) -> Any:
+    async def _aput(self, key: Any, value: T, policy: Policy) -> T:
         await operations.put(loop_ports(), self.storage, key, value, policy)
         return value
 
-    async def aset(self, key: Any, value: Any, **policy: Any) -> Any:
+    async def aset(self, key: Any, value: T, **policy: Any) -> T:
         """Store a value; the twin of ``set()``."""
         return await self.aput(key, value, **policy)
 

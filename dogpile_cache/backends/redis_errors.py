@@ -138,6 +138,9 @@ def is_nonsense(error: Exception) -> bool:
 def _meaning(error: Exception) -> _Meaning:
     if isinstance(error, DogpileCacheException):
         return _OURS
+    if isinstance(error.__cause__, Exception) and "Cluster" in type(error).__name__:
+        # No node of a cluster would do, and this is what the last one said.
+        return _meaning(error.__cause__)._replace(is_plain=False)
     names = [kind.__name__ for kind in type(error).__mro__]
     for name in names:
         if name in _BY_CLASS:
