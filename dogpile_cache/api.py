@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import pickle
 from abc import ABC, abstractmethod
@@ -254,7 +255,9 @@ class CacheBackend:
     def delete_multi(self, keys: Sequence[KeyType]) -> None:
         """Remove the values of all the keys."""
         for key in keys:
-            self.delete(key)
+            # A backend may be as plain as ``dict.pop``; delete is idempotent.
+            with contextlib.suppress(KeyError):
+                self.delete(key)
 
     def get_serialized(self, key: KeyType) -> SerializedReturnType:
         """Return the bytes stored under the key, or :data:`NO_VALUE`."""

@@ -27,10 +27,12 @@ class Plain(NamedTuple):
 
     :param lifetime: seconds.
     :param rest: metadata beyond ``ct`` and ``v``; ``None`` for none.
+    :param epoch: the one in which all this holds.
     """
 
     lifetime: float
     rest: Mapping[str, Any] | None
+    epoch: object
 
 
 class _IsNoPayload(dict[type, bool]):
@@ -128,10 +130,12 @@ class FastPath:
 
     def start_epoch(self) -> None:
         """Have what was judged before be judged anew."""
-        self.epoch = self._backend.epoch
-        self._space["epoch"] = self.epoch
-        self._space["plain"] = self.plain(self._storage.policy)
-        self._choose_body()
+        # Of several at once the last one must see what is there then.
+        with self._backend.lock:
+            self.epoch = self._backend.epoch
+            self._space["epoch"] = self.epoch
+            self._space["plain"] = self.plain(self._storage.policy)
+            self._choose_body()
         for function in list(self._region._functions):
             function.forget()
 
@@ -140,6 +144,7 @@ class FastPath:
         storage = self._storage
         if policy.merged(_PLAIN) != policy or self._region.async_creation_runner:
             return None
+        epoch = self._backend.epoch
         marks = storage.marks(storage.records)
         if policy.expiration_time is None and storage.was_soft(marks):
             return None
@@ -148,7 +153,8 @@ class FastPath:
         if carried(marks):
             rest["t"] = carried(marks)
         lifetime = policy.expiration_time
-        return Plain(math.inf if lifetime is None else lifetime, rest or None)
+        seconds = math.inf if lifetime is None else lifetime
+        return Plain(seconds, rest or None, epoch)
 
     def create(self, key: Any, creator: Callable[[], Any], plain: Plain) -> Any:
         """Create a missing value that nobody else creates.
@@ -156,6 +162,8 @@ class FastPath:
         :param key: as it is stored.
         :return: the payload, or ``OTHERWISE`` if somebody else is at it.
         """
+        if plain.epoch is not self._backend.epoch:
+            return OTHERWISE
         flights = self._storage.flights
         flight, is_leader = flights.board(key)
         if not is_leader:
@@ -174,7 +182,7 @@ class FastPath:
             payload = value
             until = born + plain.lifetime
             with self._backend.lock:
-                if not flight.void:
+                if not flight.void and self._backend.epoch is plain.epoch:
                     self._backend.place(key, value, born, until, plain.rest)
         except Exception as error:
             failure = error
@@ -231,6 +239,8 @@ def get_or_create(
     expiration_time=None,
     should_cache_fn=None,
     creator_args=None,
+    *,
+    in_place=False,
     **settings,
 ):
     try:
@@ -262,6 +272,12 @@ def get_or_create(
         if payload is not OTHERWISE:
             return payload
     return general(
-        key, creator, expiration_time, should_cache_fn, creator_args, **settings
+        key,
+        creator,
+        expiration_time,
+        should_cache_fn,
+        creator_args,
+        in_place=in_place,
+        **settings,
     )
 """

@@ -34,6 +34,7 @@ class Flight:
         "marks",
         "needs",
         "parent",
+        "sealed",
         "token",
         "value",
         "void",
@@ -51,6 +52,9 @@ class Flight:
         self.waiters: list[Callable[[], None]] = []
         #: The flights that this one cannot end without.
         self.needs: tuple[Flight, ...] = ()
+        #: How many waited when its value was last known to be good, where
+        #: other processes may write; ``None`` if that does not matter.
+        self.sealed: int | None = None
         #: Of the lease that its leader holds.
         self.token: str | None = None
         #: The event loop whose task leads it; a thread leads if ``None``.
@@ -59,11 +63,22 @@ class Flight:
         #: change them; ``None`` if others wrote to the key meanwhile.
         self.marks: Mapping[str, str] | None = _NO_MARKS
 
-    def serves(self, marks: Mapping[str, str]) -> bool:
+    def seal(self) -> None:
+        """Note that its value will be as old as what is asked of the backend now.
+
+        Another process may write right after, and who comes after that write
+        must not get the value of a flight that has not ended yet.
+        """
+        self.sealed = len(self.waiters)
+
+    def serves(self, marks: Mapping[str, str], arrived: int) -> bool:
         """Return whether its value is good for who came when it had begun.
 
         :param marks: the generations that the waiter saw when it came.
+        :param arrived: how many waited when it came.
         """
+        if self.sealed is not None and arrived >= self.sealed:
+            return False
         began = self.marks
         if began is None:
             return False
@@ -123,7 +138,10 @@ def lead(flight: Flight | None) -> Token[Flight | None]:
 
 def unlead(token: Token[Flight | None]) -> None:
     """Note that it leads the flight no longer."""
-    _led.reset(token)
+    try:  # noqa: SIM105 - suppress() takes as long as all the rest of a miss
+        _led.reset(token)
+    except ValueError:
+        pass  # a task thrown away with its loop ends in another context
 
 
 class Waiting:
@@ -168,6 +186,19 @@ def _path(
         if found is not None:
             return [flight.key, *found]
     return None
+
+
+def needs_loop(flight: Flight, loop: object) -> bool:
+    """Return whether a flight cannot end while an event loop is blocked."""
+    todo, seen = [flight], {flight}
+    with _graph:
+        while todo:
+            each = todo.pop()
+            if each.loop is loop and not each.done:
+                return True
+            todo += {*each.needs} - seen
+            seen.update(each.needs)
+    return False
 
 
 def _join(leader: Flight, needed: Flight) -> None:
@@ -293,10 +324,15 @@ def copy_of(error: BaseException) -> BaseException:
     A traceback grows with each frame that an error passes, so that threads
     must not raise one object together.
     """
-    kind = type(error)
+    kind: Any = type(error)
+    # What the interpreter itself keeps of it, as an OSError's filename, stands
+    # neither in args nor in __dict__; its own __init__() may ask for anything.
+    base: Any = next(each for each in kind.__mro__ if each.__module__ == "builtins")
     try:
-        copy = kind.__new__(kind, *error.args)
-        copy.__dict__.update(error.__dict__)
+        _, args, *state = base.__reduce__(error)
+        copy: BaseException = kind.__new__(kind, *args)
+        base.__init__(copy, *args)
+        copy.__setstate__(*state or ({},))
         copy.args = error.args
     except Exception:  # noqa: BLE001 - a class may refuse in any way
         return error

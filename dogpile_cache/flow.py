@@ -13,6 +13,7 @@ from dogpile.cache.flight import (
     Flight,
     Waiting,
     copy_of,
+    needs_loop,
     running_loop,
 )
 from dogpile.cache.leader import carried, create, run_creator, waits_after_failure
@@ -39,10 +40,13 @@ async def follow(ports: Ports, storage: Storage, call: Call, seen: Seen) -> Any:
         if seen.verdict is not MISS:
             return _stale(storage, call, seen)
         if _would_block(ports, flight):
+            with Waiting(flight):
+                pass  # no part of that flight: what it needs cannot need it
             return await _alone(ports, storage, call)
+        arrived = len(flight.waiters)
         if await _join(ports, storage, call, flight):
             # Only the first one can have begun before this call did.
-            is_new = not is_first or flight.serves(seen.marks)
+            is_new = not is_first or flight.serves(seen.marks, arrived)
             if flight.value is not ABANDONED and is_new:
                 return flight.value
         else:
@@ -58,9 +62,10 @@ def _would_block(ports: Ports, flight: Flight) -> bool:
 
     A call that blocks an event loop waits for ever for a task of that loop.
     """
-    if flight.loop is None or ports.loop is flight.loop:
+    if ports.loop is not None:
         return False
-    return running_loop() is flight.loop
+    loop = running_loop()
+    return loop is not None and needs_loop(flight, loop)
 
 
 async def _join(ports: Ports, storage: Storage, call: Call, flight: Flight) -> bool:
@@ -76,7 +81,7 @@ async def _join(ports: Ports, storage: Storage, call: Call, flight: Flight) -> b
     if "wait" in storage.events.wanted:
         storage.events.emit("wait", call.name, seconds=clock.monotonic() - began)
     if has_ended and flight.error is not None:
-        raise carried(copy_of(flight.error))
+        raise carried(ports, copy_of(flight.error))
     return has_ended
 
 
@@ -116,26 +121,39 @@ async def _lead(
         seen.verdict is STALE and call.policy.grace is not None
     )
     if seen.verdict is STALE and call.runner is not None:
-        try:
-            call.runner(FlightMutex(storage, call.name, flight))
-        except BaseException:
-            storage.flights.land(flight, ABANDONED)
-            raise
-        return _stale(storage, call, seen)
+        return _hand_to_runner(storage, call, flight, seen)
     if not in_background:
         return await create(ports, storage, call, flight, seen, late=late)
     if call.in_place:
         return await _create_or_stale(ports, storage, call, flight, seen)
+    return await _create_aside(ports, storage, call, flight, seen)
+
+
+def _hand_to_runner(storage: Storage, call: Call, flight: Flight, seen: Seen) -> Any:
+    try:
+        call.runner(FlightMutex(storage, call.name, flight))  # type: ignore[misc]
+    except BaseException:
+        storage.flights.land(flight, ABANDONED)
+        raise
+    return _stale(storage, call, seen)
+
+
+async def _create_aside(
+    ports: Ports, storage: Storage, call: Call, flight: Flight, seen: Seen
+) -> Any:
+    """Create in the background, and wait for it as long as the policy says."""
 
     def work(worker: Ports) -> Coroutine[Any, Any, None]:
         return _refresh(worker, storage, call, flight, seen)
 
+    def drop() -> None:
+        storage.pending.end()
+        storage.flights.land(flight, ABANDONED)
+
     if seen.verdict is EARLY and "early_refresh" in storage.events.wanted:
         storage.events.emit("early_refresh", call.name)
     storage.pending.begin()
-    if not ports.start(work):
-        storage.pending.end()
-        storage.flights.land(flight, ABANDONED)
+    if not ports.start(work, drop):
         return _stale(storage, call, seen)
     if seen.verdict is STALE and call.policy.soft_timeout:
         arrived = await ports.join(flight, storage.clock, call.policy.soft_timeout)

@@ -7,6 +7,7 @@ overlap, in whatever order, never wait in a circle.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
 from typing import Any, NamedTuple
@@ -16,11 +17,23 @@ from dogpile.cache.creation import Call, Seen, Skipped
 from dogpile.cache.exception import BackendError, CodecError, CreatorMismatch
 from dogpile.cache.flight import ABANDONED, Flight, lead, unlead
 from dogpile.cache.flow import follow, require_time
-from dogpile.cache.leader import create, keep_stale, waits_after_failure, warn_once
+from dogpile.cache.leader import (
+    create,
+    doubt,
+    keep_stale,
+    waits_after_failure,
+    warn_once,
+)
 from dogpile.cache.lease import RENEWER
 from dogpile.cache.operations import marks_for, read_multi, without_backend
 from dogpile.cache.policy import EARLY, FRESH, MISS, STALE, Policy, kept_for
-from dogpile.cache.ports import Carried, Ports, name_of
+from dogpile.cache.ports import (
+    Carried,
+    Ports,
+    is_coroutine_function,
+    name_of,
+    quick,
+)
 from dogpile.cache.records import records
 from dogpile.cache.storage import Storage
 
@@ -122,8 +135,7 @@ def _refresh(
             storage.pending.end()
 
     storage.pending.begin()
-    if not ports.start(work):
-        storage.pending.end()
+    ports.start(work, storage.pending.end)
 
 
 async def follow_many(
@@ -200,11 +212,11 @@ def _emit(
 
 def _single(many: Many, key: Any, name: Any) -> Call:
     """Return the call for one of the keys alone."""
-
-    def creator() -> Any:
-        (value,) = _checked(many.creator(name), 1)
-        return value
-
+    creator: Callable[..., Any] = functools.partial(_create_one, many.creator, name)
+    if is_coroutine_function(many.creator):
+        creator = functools.partial(_acreate_one, many.creator, name)
+    elif getattr(many.creator, "quick", False):
+        creator = quick(creator)
     return Call(
         key,
         name,
@@ -214,6 +226,16 @@ def _single(many: Many, key: Any, name: Any) -> Call:
         records=many.records,
         takes_creation=False,
     )
+
+
+def _create_one(creator: Callable[..., Any], name: Any) -> Any:
+    (value,) = _checked(creator(name), 1)
+    return value
+
+
+async def _acreate_one(creator: Callable[..., Any], name: Any) -> Any:
+    (value,) = _checked(await creator(name), 1)
+    return value
 
 
 def _abort(storage: Storage, jobs: Sequence[_Job], error: BaseException) -> None:
@@ -298,6 +320,8 @@ async def _lease(
         another process is at.
     """
     keys = [job.key for job in jobs]
+    for job in jobs:
+        job.flight.seal()
     try:
         leases = await _ask(ports, storage, many, keys)
         values = [storage.decode(lease.key, lease.found) for lease in leases]
@@ -307,6 +331,8 @@ async def _lease(
         if many.policy.on_backend_error == "raise":
             raise
         storage.events.emit("backend_error", error=error)
+        for job in jobs:
+            job.flight.sealed = None
         return {}, jobs, []
     taken: dict[Any, Lease] = {}
     mine: list[_Job] = []
@@ -322,6 +348,7 @@ async def _lease(
             storage.flights.land(job.flight, found.payload)
         elif lease.granted:
             taken[job.key] = lease
+            job.flight.sealed = None
             mine.append(job)
         else:
             remote.append(job)
@@ -347,10 +374,7 @@ async def _ask(
             storage, "lease_multi", keys, many.policy.lease_time
         )
         return leases
-    entries = [storage.entries.get(key) for key in keys]
-    found = [
-        NO_VALUE if each is None else storage.decode_entry(each) for each in entries
-    ]
+    found = storage.ops["get_multi"](keys)
     return [
         Lease(key, "", granted=True, found=each)
         for key, each in zip(keys, found, strict=True)
@@ -418,6 +442,9 @@ async def _store(
         if lease is None:
             continue
         if not stored or job.flight.void:
+            if stored:
+                doubt(storage, job.flight)
+                storage.events.emit("refused_commit", job.name)
             unused.append(lease)
             continue
         metadata = storage.metadata(started, many.policy, marks, more=more)
@@ -448,6 +475,8 @@ async def _send(
     try:
         if batch:
             ttl = kept_for({}, many.policy)
+            for lease, _ in batch:
+                flights[lease.key].seal()
             kept = await ports.call(storage, "commit_multi", batch, ttl=ttl)
             for (lease, _), is_kept in zip(batch, kept, strict=True):
                 if not is_kept:
@@ -456,6 +485,8 @@ async def _send(
         if unused:
             await ports.call(storage, "release_multi", unused)
     except BackendError as error:
+        for flight in flights.values():
+            flight.sealed = None
         storage.events.emit("backend_error", error=error)
 
 

@@ -149,21 +149,21 @@ class Index:
             if kind is not int and kind is not str:
                 self._keep_typed(entry, parts)
                 return
-        self._plain[parts[0] if len(parts) == 1 else parts] = entry
-        self._check(entry)
+        self._add(self._plain, parts[0] if len(parts) == 1 else parts, entry)
 
     def _keep_typed(self, entry: Any, parts: tuple[Any, ...]) -> None:
         types = tuple(map(type, parts))
         if all(kind in _PLAIN_KINDS for kind in types):
             if all(map(_is_safe, parts, types)):
-                self._plain[parts[0] if len(parts) == 1 else parts] = entry
+                self._add(self._plain, parts[0] if len(parts) == 1 else parts, entry)
         elif all(map(_is_safe, parts, types)):
-            self._typed[parts + types] = entry
-        self._check(entry)
+            self._add(self._typed, parts + types, entry)
 
-    def _check(self, entry: Any) -> None:
-        if entry.epoch is not self._backend.epoch:
-            self.clear()  # invalidated in between
+    def _add(self, known: dict[Any, Any], arguments: Any, entry: Any) -> None:
+        # An invalidation changes the epoch first and clears the index after it.
+        with self._backend.lock:
+            if entry.epoch is self._backend.epoch:
+                known[arguments] = entry
         if len(self._plain) + len(self._typed) > self._most:
             self._prune(len(self._entries))
 

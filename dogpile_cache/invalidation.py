@@ -10,9 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dogpile.cache.api import RECORD_PREFIX
+from dogpile.cache.canonical import limited
 from dogpile.cache.clock import SYSTEM_CLOCK
 
 NEVER = ""
+
+# With the prefix it is less than any backend takes.
+_LONGEST_NAME = 200
 
 
 def record_key(kind: str, name: str) -> str:
@@ -24,6 +28,10 @@ def record_key(kind: str, name: str) -> str:
     >>> record_key("r", "pages")
     'dogpile:g:r:pages'
     """
+    legal = name.isascii() and name.isprintable() and " " not in name
+    if not legal or len(name) > _LONGEST_NAME:
+        # Records are written as they are: each backend must take their keys.
+        name = limited(_LONGEST_NAME, forbid_controls=True, ascii_only=True)(name)
     return f"{RECORD_PREFIX}{kind}:{name}"
 
 

@@ -39,6 +39,10 @@ def waits_after_failure(storage: Storage, seen: Seen, policy: Policy) -> bool:
     return bool(0 < left <= policy.retry_after + policy.max_clock_skew)
 
 
+# Seconds after which who is to be told looks for itself: messages may be lost.
+_LONGEST_WAIT = 1.0
+
+
 async def create(
     ports: Ports,
     storage: Storage,
@@ -81,9 +85,9 @@ async def _create_here(
     ports: Ports, storage: Storage, call: Call, flight: Flight, seen: Seen
 ) -> Any:
     """Create a value of a backend whose entries are in this process."""
-    entry = storage.entries.get(call.key)  # type: ignore[union-attr]  # asked before
-    if entry is not None:
-        fresh = _made_meanwhile(storage, call, storage.decode_entry(entry), seen)
+    if call.key in storage.entries:  # type: ignore[operator]  # asked before
+        found = storage.decode(call.key, storage.ops["get"](call.key))
+        fresh = _made_meanwhile(storage, call, found, seen)
         if fresh is not None:
             return fresh[0]
     marks = storage.marks(call.records)
@@ -144,7 +148,7 @@ async def _create_leased(
         if call.policy.on_backend_error == "raise":
             raise
         storage.events.emit("backend_error", call.name, error=error)
-        lease = None
+        lease = flight.sealed = None
     else:
         if lease is None:
             return seen.value.payload
@@ -194,6 +198,7 @@ async def _acquire(
     after = None if late is None else late.token
     steal = after is not None
     while True:
+        flight.seal()
         lease: Lease = await ports.call(
             storage, "lease", call.key, seconds, after=after, steal=steal
         )
@@ -212,14 +217,21 @@ async def _acquire(
             return None, now
         if lease.granted:
             flight.token = lease.token
+            flight.sealed = None
             return lease, now
         if lease.failure is not None and storage.coder is not None:
-            raise carried(storage.coder.decode_failure(call.key, lease.failure))
+            failure = storage.coder.decode_failure(call.key, lease.failure)
+            raise carried(ports, failure)
         if lease.token != after:
             give_up = clock.monotonic() + seconds
         after = lease.token
         steal = clock.monotonic() >= give_up
-        if not steal:
+        if steal:
+            continue
+        if storage.is_told:
+            left = min(give_up - clock.monotonic(), _LONGEST_WAIT)
+            await ports.call(storage, "wait_for", call.key, left)
+        else:
             await ports.pause(clock, next_pause())
 
 
@@ -309,19 +321,31 @@ async def _commit(
     """Store a created value; whatever happens to the cache, the value is fine."""
     if value is None or flight.void:
         if value is not None:
+            doubt(storage, flight)
             storage.events.emit("refused_commit", call.name)
         await _release(ports, storage, call, lease)
         return
     try:
         raw = storage.encode(call.key, value)
         ttl = kept_for(value.metadata, storage.policy)
+        flight.seal()
         if not await ports.call(storage, "commit", lease, raw, ttl=ttl):
             flight.marks = None
             storage.events.emit("refused_commit", call.name)
     except (BackendError, CodecError) as error:
+        flight.sealed = None
         storage.events.emit("backend_error", call.name, error=error)
         warn_once(storage, call.creator, error)
         await _release(ports, storage, call, lease)
+
+
+def doubt(storage: Storage, flight: Flight) -> None:
+    """Note that others may have written before a write of this process did.
+
+    They are not heard of then: who came in between must not get the value.
+    """
+    if storage.capabilities.scope != "process":
+        flight.marks = None
 
 
 async def _release(
@@ -405,6 +429,13 @@ def warn_once(storage: Storage, creator: Callable[..., Any], error: Exception) -
     )
 
 
-def carried(error: BaseException) -> BaseException:
-    """Return an error in the form in which it leaves a coroutine as itself."""
-    return Carried(error) if isinstance(error, StopIteration) else error
+def carried(ports: Ports, error: BaseException) -> BaseException:
+    """Return an error in the form in which it leaves a coroutine."""
+    if not isinstance(error, StopIteration):
+        return error
+    if ports.loop is None:
+        return Carried(error)
+    # What Python makes of it, where it would leave a coroutine as itself.
+    raised = RuntimeError("a creator raised StopIteration")
+    raised.__cause__ = error
+    return raised

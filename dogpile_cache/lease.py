@@ -247,6 +247,8 @@ class Renewer:
         self._wakeup = threading.Condition()
         self._thread: threading.Thread | None = None
         self._wakes_at = 0.0
+        # Whether the thread has not looked at what came last.
+        self._is_new = False
 
     def keep(
         self, backend: LeasingBackend, lease: Lease, seconds: float, clock: Clock
@@ -260,6 +262,7 @@ class Renewer:
         due = clock.monotonic() + seconds / 3
         with self._wakeup:
             self._held[handle] = _Held(backend, lease, seconds, clock, due)
+            self._is_new = True
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="dogpile-renewer", daemon=True
@@ -305,8 +308,11 @@ class Renewer:
 
     def _run(self) -> None:
         while True:
+            self._is_new = False
             pause = self.renew_due()
             with self._wakeup:
+                if self._is_new:
+                    continue
                 self._wakes_at = SYSTEM_CLOCK.monotonic() + pause
                 told = self._wakeup.wait(pause)
                 if not told and not self._held:

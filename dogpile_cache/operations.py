@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dogpile.cache.api import NO_VALUE, CachedValue, NoValueType
+from dogpile.cache.api import NO_VALUE, CachedValue, Lease, NoValueType
 from dogpile.cache.creation import Seen
 from dogpile.cache.exception import BackendError, BackendUnavailable
 from dogpile.cache.invalidation import NEVER, renewed
@@ -230,31 +230,36 @@ async def put_multi(
     if not mapping:
         return
     by_key = {storage.key(name): payload for name, payload in mapping.items()}
-    try:
-        marks = await records(ports, storage, storage.records_for(policy))
-    except BackendUnavailable:
-        # What is stored now is older than what was to replace it.
-        storage.miss(list(by_key))
-        raise
-    now = storage.clock.time()
-    values = {
-        key: CachedValue(payload, storage.metadata(now, policy, marks, more=more))
-        for key, payload in by_key.items()
-    }
-    await store_multi(ports, storage, values)
+    is_stored = False
+    while not is_stored:
+        epoch = storage.epoch
+        try:
+            marks = await records(ports, storage, storage.records_for(policy))
+        except BackendUnavailable:
+            # What is stored now is older than what was to replace it.
+            storage.miss(list(by_key))
+            raise
+        now = storage.clock.time()
+        values = {
+            key: CachedValue(payload, storage.metadata(now, policy, marks, more=more))
+            for key, payload in by_key.items()
+        }
+        is_stored = await store_multi(ports, storage, values, epoch)
     if "put" in storage.events.wanted:
         for name in mapping:
             storage.events.emit("put", name)
 
 
 async def store_multi(
-    ports: Ports, storage: Storage, values: Mapping[Any, CachedValue]
-) -> None:
-    """Store values under stored keys, and void what is being created."""
+    ports: Ports, storage: Storage, values: Mapping[Any, CachedValue], epoch: object
+) -> bool:
+    """Store values under stored keys, and void what is being created.
+
+    :param epoch: the one that the values' marks were read in.
+    :return: False if they have to be read anew; nothing is stored.
+    """
     if storage.entries is not None:
-        for key, value in values.items():
-            storage.put_entry(key, value)
-        return
+        return storage.put_entries(values, epoch)
     raws = {key: storage.encode(key, value) for key, value in values.items()}
     storage.forget(raws)
     how = {}
@@ -266,6 +271,7 @@ async def store_multi(
         await ports.call(storage, "set", *item, **how)
     else:
         await ports.call(storage, "set_multi", raws, **how)
+    return True
 
 
 async def delete_multi(ports: Ports, storage: Storage, names: Sequence[Any]) -> None:
@@ -303,13 +309,13 @@ async def invalidate(
         storage.invalidator.invalidate(hard)
         names, whole = (), False
     for name in names:
-        mark = NEVER
         if storage.holds_records:
-            mark = storage.marks((name,))[name]
-        elif not hard:
-            mark = await _current_mark(ports, storage, name)
-        mark = renewed(mark, new_id(), hard=hard)
-        if not storage.holds_records:
+            storage.renew_held(name, hard=hard)
+            continue
+        mark = None if hard else await _softened(ports, storage, name)
+        if mark is None:
+            known = storage.shared.marks.get(name, (NEVER, 0.0))[0]
+            mark = renewed(known, new_id(), hard=hard)
             raw = storage.record_value(name, mark)
             try:
                 await ports.call(storage, "set_record", name, raw)
@@ -331,14 +337,40 @@ def _require_journal(storage: Storage, error: BackendUnavailable) -> None:
     storage.events.emit("backend_error", error=error)
 
 
-async def _current_mark(ports: Ports, storage: Storage, name: str) -> str:
-    """Return what a record holds, or held when the backend was last there."""
+async def _softened(ports: Ports, storage: Storage, name: str) -> str | None:
+    """Renew a record softly, on top of what it holds.
+
+    A plain write would undo a hard invalidation that came in between.
+
+    :return: what it holds now; ``None`` if that could not be done.
+    """
+    seconds = storage.policy.lease_time
     try:
-        found = await ports.call(storage, "get_records", [name])
-        return (await note(ports, storage, (name,), found))[name]
+        for _ in range(_TRIES):
+            found = await ports.call(storage, "get_records", [name])
+            held = (await note(ports, storage, (name,), found))[name]
+            lease: Lease = await ports.call(
+                storage, "lease_record", name, seconds, steal=True
+            )
+            mark = renewed(held, new_id(), hard=False)
+            raw = storage.record_value(name, mark)
+            is_same = _mark_of(storage, name, lease.found) == held
+            if is_same and await ports.call(storage, "commit_record", lease, raw):
+                return mark
+            if not is_same:
+                await ports.call(storage, "release_record", lease)
     except BackendUnavailable as error:
         _require_journal(storage, error)
-        return storage.shared.marks.get(name, (NEVER, 0.0))[0]
+    return None
+
+
+# How often others may come in between; then it is written all the same.
+_TRIES = 20
+
+
+def _mark_of(storage: Storage, name: str, raw: Any) -> str:
+    value = storage.decode(name, raw)
+    return NEVER if value is NO_VALUE else str(value.payload)
 
 
 async def is_locked(ports: Ports, storage: Storage, name: Any) -> bool:

@@ -56,8 +56,8 @@ class Policy:
     :param tags: names whose invalidation makes the value invalid.
     :param version: of the code; a value of another version is a miss.
     :param should_cache_fn: says of a created value whether to store it.
-    :param on_backend_error: ``"raise"``, ``"miss"`` or ``"stale"``;
-        ``None``: ``"miss"`` over a network, else ``"raise"``.
+    :param on_backend_error: ``"raise"``, ``"miss"`` (which ``None`` means,
+        too) or ``"stale"``: serve what this process read last.
     :param max_clock_skew: seconds that a creation may lie in the future.
     """
 

@@ -44,8 +44,15 @@ class Ports(Protocol):
     async def pause(self, clock: Clock, seconds: float) -> None:
         """Wait."""
 
-    def start(self, work: Callable[[Ports], Coroutine[Any, Any, Any]]) -> bool:
-        """Start work in the background, unless there is too much already."""
+    def start(
+        self,
+        work: Callable[[Ports], Coroutine[Any, Any, Any]],
+        drop: Callable[[], None],
+    ) -> bool:
+        """Start work in the background, unless there is too much already.
+
+        :param drop: called if the work will never begin.
+        """
 
 
 class Carried(Exception):
@@ -101,22 +108,33 @@ class Workers:
                 self._changed.notify()
                 return True
             if self._threads < self._most:
-                thread = threading.Thread(
-                    target=self._run, name="dogpile-worker", daemon=True
-                )
                 try:
-                    thread.start()
+                    self._add_thread()
                 except RuntimeError:
                     # There are no more, as when the interpreter ends.
                     if queue and not self._threads:
                         raise
                 else:
-                    self._threads += 1
                     self._tasks.append(task)
                     return True
             if queue:
                 self._tasks.append(task)
             return queue
+
+    def lend(self, places: int) -> None:
+        """Let more threads work while as many wait for others, or fewer again.
+
+        Else a creator might wait for one that waits for a thread.
+        """
+        with self._changed:
+            self._most += places
+            if self._idle < len(self._tasks) and self._threads < self._most:
+                with contextlib.suppress(RuntimeError):
+                    self._add_thread()
+
+    def _add_thread(self) -> None:
+        threading.Thread(target=self._run, name="dogpile-worker", daemon=True).start()
+        self._threads += 1
 
     def forget(self) -> None:
         """Start anew in the child of a fork: threads do not survive it."""
@@ -125,8 +143,12 @@ class Workers:
         self._threads = self._idle = 0
 
     def _run(self) -> None:
+        _here.workers = self
         while True:
             with self._changed:
+                if self._threads > self._most:
+                    self._threads -= 1
+                    return  # it took the place of one that waited
                 self._idle += 1
                 while not self._tasks:
                     if not self._changed.wait(_IDLE) and not self._tasks:
@@ -142,6 +164,27 @@ class Workers:
                     self._threads -= 1
                 raise
             del task
+
+
+class _Here(threading.local):
+    """What this thread works for, if it is a worker."""
+
+    workers: Workers | None = None
+
+
+_here = _Here()
+
+
+def _while_others_work(wait: Callable[[], T]) -> T:
+    """Wait; a worker lends its place to another one meanwhile."""
+    workers = _here.workers
+    if workers is None:
+        return wait()
+    workers.lend(1)
+    try:
+        return wait()
+    finally:
+        workers.lend(-1)
 
 
 # Seconds after which a thread without work ends.
@@ -189,20 +232,27 @@ class ThreadPorts:
 
     async def join(self, flight: Flight, clock: Clock, seconds: float | None) -> bool:
         """Block until a flight has ended."""
-        return flight.wait(clock, seconds)
+        return _while_others_work(lambda: flight.wait(clock, seconds))
 
     async def pause(self, clock: Clock, seconds: float) -> None:
         """Block for some seconds."""
-        clock.sleep(seconds)
+        _while_others_work(lambda: clock.sleep(seconds))
 
-    def start(self, work: Callable[[Ports], Coroutine[Any, Any, Any]]) -> bool:
+    def start(
+        self,
+        work: Callable[[Ports], Coroutine[Any, Any, Any]],
+        drop: Callable[[], None],
+    ) -> bool:
         """Start work in a thread of the background."""
         context = contextvars.copy_context()
         # It is no part of what this thread creates: nobody waits for it.
         context.run(lead, None)
-        return REFRESHERS.submit(
+        is_started = REFRESHERS.submit(
             lambda: context.run(run_now, work(THREAD_PORTS)), queue=False
         )
+        if not is_started:
+            drop()
+        return is_started
 
 
 THREAD_PORTS = ThreadPorts()
@@ -227,7 +277,7 @@ def _create_in_time(
         gate.release()
 
     REFRESHERS.submit(work, queue=True)
-    clock.acquire(gate, seconds)
+    _while_others_work(lambda: clock.acquire(gate, seconds))
     if not answer:
         on_timeout()
         raise CreatorTimeout(
@@ -335,17 +385,43 @@ class LoopPorts:
         """Wait for some seconds."""
         await clock.asleep(seconds)
 
-    def start(self, work: Callable[[Ports], Coroutine[Any, Any, Any]]) -> bool:
+    def start(
+        self,
+        work: Callable[[Ports], Coroutine[Any, Any, Any]],
+        drop: Callable[[], None],
+    ) -> bool:
         """Start work in a task of this loop."""
         import asyncio
 
         context = contextvars.copy_context()
         context.run(lead, None)
-        task = context.run(asyncio.ensure_future, work(self))
+        begun = _Begun(work, self)
+        task = context.run(asyncio.ensure_future, begun.run())
         # A loop holds its tasks weakly.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: None if begun else drop())
         return True
+
+
+class _Begun:
+    """Work that is true once it has begun: a cancelled task may never begin."""
+
+    __slots__ = ("_is_begun", "_ports", "_work")
+
+    def __init__(
+        self, work: Callable[[Ports], Coroutine[Any, Any, Any]], ports: Ports
+    ) -> None:
+        self._work = work
+        self._ports = ports
+        self._is_begun = False
+
+    def __bool__(self) -> bool:
+        return self._is_begun
+
+    async def run(self) -> None:
+        self._is_begun = True
+        await self._work(self._ports)
 
 
 class _Waker:

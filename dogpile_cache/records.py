@@ -33,9 +33,10 @@ async def note(
             await ports.call(storage, "set_record", name, raw)
             continue
         # Only if nobody has invalidated since: a plain write would undo it.
-        lease = await ports.call(storage, "lease", name, storage.policy.lease_time)
+        seconds = storage.policy.lease_time
+        lease = await ports.call(storage, "lease_record", name, seconds)
         if lease.granted and lease.found == old:
-            await ports.call(storage, "commit", lease, raw)
+            await ports.call(storage, "commit_record", lease, raw)
         elif lease.granted:
-            await ports.call(storage, "release", lease)
+            await ports.call(storage, "release_record", lease)
     return marks

@@ -916,6 +916,8 @@ def make_region(
     if name_or_backend is not None:
         if registry.BACKENDS.knows(name_or_backend):
             backend = name_or_backend
+        elif name_or_backend.startswith("dogpile.cache."):
+            registry.BACKENDS.load(name_or_backend)  # says which names are near
         elif name is None:
             name = name_or_backend
         else:

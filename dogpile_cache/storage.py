@@ -123,6 +123,8 @@ class Storage:
         self.flights: FlightTable = shared.flights
         self.ops: dict[str, Callable[..., Any]] = shared.ops
         self.pending: Pending = shared.pending
+        #: Whether the backend tells those who wait for a lease of its end.
+        self.is_told = bool(getattr(actual, "notify", False)) and backend is actual
         self._is_remembering = policy.on_backend_error == "stale"
         if is_new and self.capabilities.network:
             self._guard()
@@ -141,8 +143,8 @@ class Storage:
         held = getattr(actual, "records", None)
         self._held: dict[str, str] | None = held
         self._marks: dict[str, tuple[str, float]] = shared.marks
-        self._known: Mapping[str, str] = {}
-        self._known_until = -math.inf
+        # What its own records hold, until when, and for which version of all.
+        self._known: tuple[Mapping[str, str], float, object] = ({}, -math.inf, None)
 
     def _guard(self) -> None:
         """Put a circuit breaker around the operations of a network backend."""
@@ -180,6 +182,8 @@ class Storage:
             suffixed = "get_serialized_multi"
         elif name == "set_record":
             suffixed = "set_serialized"
+        elif name.endswith("_record"):
+            suffixed = name.removesuffix("_record")
         found: Callable[..., Any] | None = getattr(self.backend, f"a{suffixed}", None)
         return found
 
@@ -216,12 +220,6 @@ class Storage:
         """
         return value if self.coder is None else self.coder.encode(key, value)
 
-    def decode_entry(self, entry: Any) -> CachedValue | NoValueType:
-        """Return an entry of this process as a value."""
-        backend: Any = self.actual
-        value: CachedValue | NoValueType = backend.value_of(entry)
-        return value
-
     # Generations
 
     def marks_in_cache(self, names: Sequence[str]) -> Mapping[str, str] | None:
@@ -233,8 +231,11 @@ class Storage:
             held = self._held
             return {name: held.get(name, NEVER) for name in names}
         now = self.clock.monotonic()
-        if names is self.records and now < self._known_until:
-            return self._known
+        version = self.shared.version
+        if names is self.records:
+            known, known_until, known_version = self._known
+            if now < known_until and known_version is version:
+                return known
         marks = {}
         until = math.inf
         for name in names:
@@ -244,7 +245,7 @@ class Storage:
             marks[name] = mark
             until = min(until, known_until)
         if names is self.records:
-            self._known, self._known_until = marks, until
+            self._known = marks, until, version
         return marks
 
     def note_records(
@@ -281,9 +282,17 @@ class Storage:
         if self._held is not None:
             self._held[name] = mark
             return
-        if self._marks.get(name, _UNKNOWN)[0] != mark:
-            self._known_until = -math.inf
+        before = self._marks.get(name, _UNKNOWN)[0]
         self._marks[name] = (mark, self.clock.monotonic() + self.generation_ttl)
+        if before != mark:
+            self.shared.version = object()
+
+    def renew_held(self, name: str, *, hard: bool) -> None:
+        """Renew a record that is kept in this process."""
+        actual: Any = self.actual
+        held: dict[str, str] = actual.records
+        with actual.lock:
+            held[name] = renewed(held.get(name, NEVER), new_id(), hard=hard)
 
     def record_value(self, name: str, mark: str) -> Any:
         """Return a record in the form that the backend takes."""
@@ -321,11 +330,11 @@ class Storage:
                 self.ops["set_record"](name, raw)
                 continue
             # Only if nobody has invalidated since: a plain write would undo it.
-            lease = self.ops["lease"](name, self.policy.lease_time)
+            lease = self.ops["lease_record"](name, self.policy.lease_time)
             if lease.granted and lease.found == old:
-                self.ops["commit"](lease, raw)
+                self.ops["commit_record"](lease, raw)
             elif lease.granted:
-                self.ops["release"](lease)
+                self.ops["release_record"](lease)
         return marks
 
     def tag_marks(self, tags: tuple[str, ...]) -> Mapping[str, str]:
@@ -430,15 +439,27 @@ class Storage:
                 return None
             return backend.place(flight.key, value.payload, metadata["ct"], until, rest)
 
-    def put_entry(self, key: KeyType, value: CachedValue) -> None:
-        """Store a value, and void the key's flight."""
+    @property
+    def epoch(self) -> object:
+        """What is replaced when entries of this process have to be judged anew."""
+        return getattr(self.actual, "epoch", None)
+
+    def put_entries(self, values: Mapping[KeyType, CachedValue], epoch: object) -> bool:
+        """Store values, and void their keys' flights.
+
+        :param epoch: the one that the values' marks were read in.
+        :return: False if it has ended meanwhile: nothing is stored.
+        """
         backend: Any = self.actual
-        metadata = value.metadata
-        rest = None if len(metadata) == 2 else self._rest(metadata)
-        until = fresh_until(metadata, self.policy)
         with backend.lock:
-            backend.place(key, value.payload, metadata["ct"], until, rest)
-            self.flights.void(key)
+            if backend.epoch is not epoch:
+                return False
+            for key, (payload, metadata) in values.items():
+                rest = None if len(metadata) == 2 else self._rest(metadata)
+                until = fresh_until(metadata, self.policy)
+                backend.place(key, payload, metadata["ct"], until, rest)
+                self.flights.void(key)
+        return True
 
     def delete_entry(self, key: KeyType) -> None:
         """Delete a value, and void the key's flight."""
@@ -567,6 +588,8 @@ class Shared:
         self.last: dict[KeyType, CachedValue] = {}
         #: What the records held, and until when that is known well enough.
         self.marks: dict[str, tuple[str, float]] = {}
+        #: Another one whenever one of the marks has changed.
+        self.version: object = object()
 
 
 class Pending:
@@ -637,10 +660,15 @@ def _operations(
     leasing: Any = backend
     names: tuple[str, ...] = _LEASING
     if not backend.capabilities.leases:
-        leasing = Fence(backend, suffix)
+        leasing, inner = Fence(backend, suffix), Fence(inner, suffix)
+        ops["set_record"] = inner.set
         names += ("set", "set_multi", "delete", "delete_multi")
+    if hasattr(backend, "wait_for"):
+        names += ("wait_for",)
     for name in names:
         ops[name] = getattr(leasing, name)
+    for name in ("lease", "commit", "release"):
+        ops[f"{name}_record"] = getattr(inner, name)
     return ops
 
 

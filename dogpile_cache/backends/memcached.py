@@ -252,7 +252,8 @@ class BMemcachedBackend(GenericMemcachedBackend):
 
     def __init__(self, arguments: BackendArguments) -> None:
         super().__init__(arguments)
-        self.username, self.password = _login(arguments) or (None, None)
+        login: tuple[str | None, str | None] = _login(arguments) or (None, None)
+        self.username, self.password = login
         self.tls_context = _tls_context(arguments)
         self._addresses = addresses(self.url)
 
@@ -303,6 +304,8 @@ class MemcachedBackend(GenericMemcachedBackend):
         self.dead_retry = seconds_in(arguments, "dead_retry", 1) or 0
         self.min_compress_len = _least(arguments, self.set_arguments)
         self.tls_context = _tls_context(arguments)
+        if self._is_own:
+            self._addresses = addresses(self.url)
 
     def _imports(self) -> None:
         import_client("memcache", backend=self.name, extra="memcached")
@@ -311,7 +314,7 @@ class MemcachedBackend(GenericMemcachedBackend):
         from dogpile.cache.backends.memcached_python import Client
 
         return Client(
-            addresses(self.url),
+            self._addresses,
             serde=Serde(self.min_compress_len),
             dead_retry=self.dead_retry,
             connect_timeout=self.socket_connect_timeout,

@@ -151,7 +151,7 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
 
     def _sharing_key(self, arguments: BackendArguments) -> object:
         """Return what the backends have in common that share their clients."""
-        if "_is_own" not in vars(type(self)):
+        if not vars(type(self)).get("_is_own"):
             # A class of somebody else's may make each client another way.
             return object()
         return type(self), frozen(arguments)
@@ -181,7 +181,7 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
         """Return the bytes stored under the key, or :data:`NO_VALUE`."""
         value = self._get(key)
         if value.__class__ is bytes and value > _LAST_MARK:
-            return value  # type: ignore[no-any-return]  # it is of bytes
+            return value
         return _plain(value)
 
     def get_serialized_multi(

@@ -121,10 +121,7 @@ class Edge:
         if client is None:
             return self._call_new(operation, work, args, options)
         try:
-            if work.__class__ is str:
-                answer = getattr(client, work)(*args, **options)  # type: ignore[arg-type]  # a string
-            else:
-                answer = work(client, *args, **options)  # type: ignore[operator]  # no string
+            answer = _asked(client, work, args, options)
         except BaseException as error:  # noqa: BLE001 - fail() raises it again
             if not self._was_left_behind(client, error):
                 self.fail(operation, error, args)
@@ -143,10 +140,7 @@ class Edge:
         client = None
         try:
             client = self._pool.take_new(self._create)
-            if isinstance(work, str):
-                answer = getattr(client, work)(*args, **options)
-            else:
-                answer = work(client, *args, **options)
+            answer = _asked(client, work, args, options)
         except BaseException as error:  # noqa: BLE001 - fail() raises it again
             if client is not None:
                 self._put_away(client, error)
@@ -214,6 +208,17 @@ class Edge:
             reason = f"{error.strerror or type(error).__name__} ({self._servers})"
         gone = (type(error),) if faults.is_lost(error) else ()
         return wrapped(self._name, operation, error, gone=gone, reason=reason)
+
+
+def _asked(
+    client: Any,
+    work: str | Callable[..., Any],
+    args: tuple[Any, ...],
+    options: Mapping[str, Any],
+) -> Any:
+    if isinstance(work, str):
+        return getattr(client, work)(*args, **options)
+    return work(client, *args, **options)
 
 
 def _illegality(key: str) -> IllegalKey | None:

@@ -192,7 +192,9 @@ class _Round:
             else:
                 place = place_beside(each.key)
                 own = Mark(self._terms.token, cas)
-                beside.append(_Place(each.key, place, own, raw, cas))
+                # What only another client's own coding understands is no value.
+                found = raw if isinstance(raw, bytes) else NO_VALUE
+                beside.append(_Place(each.key, place, own, found, cas))
         return beside
 
     def _decide(self, each: _Place, mark: Mark, cas: int, since: int) -> None:

@@ -24,7 +24,7 @@ UNFIT = (TypeError, ValueError, KeyError, pylibmc.Error)
 
 # The time-outs of libmemcached are as exact as the scheduler is.
 _ALMOST = 0.9
-# For so long a connection that worked is not suspected to have ended.
+# For so long a connection on which a miss was one is trusted.
 _TRUSTED_SECONDS = 1.0
 # With these the servers change places, and its hash() tells the old ones.
 _MOVING = frozenset({"namespace", "auto_eject", "remove_failed"})
@@ -75,7 +75,8 @@ class Client(pylibmc.Client):  # type: ignore[misc,unused-ignore]  # untyped
             self._batches = Batches(self._channel_of, serde)
 
     def _channel_of(self, key: str) -> Channel:
-        return self._channels[self.hash(key)]
+        number: int = self.hash(key)
+        return self._channels[number]
 
     @staticmethod
     def deserialize(value: bytes | None, flags: int) -> Any:
@@ -88,12 +89,13 @@ class Client(pylibmc.Client):  # type: ignore[misc,unused-ignore]  # untyped
         """Return the value of a key."""
         began = _now()
         value = _get(self, key)
-        if value is None:
+        if value is not None:
+            return value
+        self._require_answer(began)
+        if began - self._well_at > _TRUSTED_SECONDS:
+            value = _get(self, key)
             self._require_answer(began)
-            if began - self._well_at > _TRUSTED_SECONDS:
-                value = _get(self, key)
-                self._require_answer(began)
-        self._well_at = began
+            self._well_at = began
         return default if value is None else value
 
     def get_multi(self, keys: Sequence[str], **options: Any) -> Any:
@@ -105,7 +107,7 @@ class Client(pylibmc.Client):  # type: ignore[misc,unused-ignore]  # untyped
             if began - self._well_at > _TRUSTED_SECONDS:
                 self._ask_again(keys, found, options)
                 self._require_answer(began)
-        self._well_at = began
+                self._well_at = began
         return found
 
     def _ask_again(
@@ -146,10 +148,13 @@ class Client(pylibmc.Client):  # type: ignore[misc,unused-ignore]  # untyped
         if self._batches is not None:
             return self._batches.gets(keys)
         began = _now()
-        found = {key: self.gets(key) for key in keys}
-        if None in found.values():
+        # As bytes: of a string it lets go before it has sent it, and another
+        # thread may write something else into its place.
+        found = {key: self.gets(key.encode("ascii")) for key in keys}
+        stored = {key: pair for key, pair in found.items() if pair[1] is not None}
+        if len(stored) < len(found):
             self._require_answer(began)
-        return {key: pair for key, pair in found.items() if pair[1] is not None}
+        return stored
 
     def swap_many(self, swaps: Sequence[Swap], time: int) -> list[bool | None]:
         """Store values where the cas id is still the same."""

@@ -26,6 +26,9 @@ class Host(memcache._Host):  # type: ignore[misc,unused-ignore]  # noqa: SLF001 
     :param tls_context: for a server that speaks TLS.
     """
 
+    #: Connected, or ``None``.
+    socket: Any
+
     def __init__(
         self,
         address: Address,

@@ -37,7 +37,7 @@ def mangle_key(key: object) -> str:
     >>> mangle_key("user:42")
     'user:42'
     >>> mangle_key("two words")[55:]
-    '4bd75e1dca:two_words'
+    'ad6b911d3a:two_words'
     """
     plain = plain_key(key, LONGEST_KEY)
     if plain is key:

@@ -22,7 +22,7 @@ from dogpile.cache.api import (
     value_version,
 )
 from dogpile.cache.backends.eviction import Eviction, Lru, S3Fifo
-from dogpile.cache.exception import ValidationError
+from dogpile.cache.exception import Unserializable, ValidationError
 
 _NEVER_FRESH = -math.inf
 _FOREVER = math.inf
@@ -40,9 +40,9 @@ GONE: Any = _Gone()
 class Entry:
     """A stored value, laid out so that a hit is a look-up and a comparison.
 
-    An entry is changed in place when its key is written to, so that whoever
-    remembers the entry need not look the key up again. Who reads it without
-    a lock reads the payload first and the times after it.
+    A write makes another entry and drops the old one, so that no reader has
+    the payload of one write and the times of the next. Who reads an entry
+    without a lock reads the payload first: if it was dropped, the times say so.
     """
 
     __slots__ = ("born", "epoch", "hit", "payload", "rest", "until")
@@ -106,6 +106,11 @@ class MemoryBackend(CacheBackend):
                 "max_entries and max_bytes do not go with cache_dict: "
                 "a mapping of your own keeps its own bounds"
             )
+        if given is not None and arguments.get("copy"):
+            raise ValidationError(
+                "copy does not go with cache_dict: a mapping of your own hands out "
+                "what it was given; dogpile.cache.memory_pickle makes copies"
+            )
         #: What entries were judged under; replaced at each invalidation.
         self.epoch: object = object()
         #: Whether there are entries of an earlier epoch.
@@ -153,24 +158,22 @@ class MemoryBackend(CacheBackend):
         if self._given is not None:
             found: BackendFormatted = self._given.get(key, NO_VALUE)
             return found
-        entry = self._entries.get(key)
-        if entry is None:
-            return NO_VALUE
+        while True:
+            entry = self._entries.get(key)
+            if entry is None:
+                return NO_VALUE
+            payload = entry.payload
+            # One that is dropped has left its place before that.
+            if payload is not GONE:
+                break
         entry.hit = True
         if self._eviction is not None:
             self._eviction.touch(key)
-        return self.value_of(entry)
-
-    def value_of(self, entry: Entry) -> BackendFormatted:
-        """Return an entry as a value, :data:`NO_VALUE` if it was dropped."""
-        payload = entry.payload
-        if payload is GONE:
-            return NO_VALUE
         if entry.rest is _RAW:
             raw: bytes = payload
             return raw
         if self._copies:
-            payload = pickle.loads(pickle.dumps(payload, 5))  # noqa: S301 - our own
+            payload = _copied(payload)
         return CachedValue(payload, entry.metadata())
 
     def set(self, key: KeyType, value: BackendSetType) -> None:
@@ -197,7 +200,7 @@ class MemoryBackend(CacheBackend):
         else:
             payload, born, rest = value, 0.0, _RAW
         if self._copies and rest is not _RAW:
-            payload = pickle.loads(pickle.dumps(payload, 5))  # noqa: S301 - our own
+            payload = _copied(payload)
         return self.place(key, payload, born, until, rest)
 
     def place(
@@ -212,28 +215,16 @@ class MemoryBackend(CacheBackend):
 
         :return: the entry, which may have been evicted already.
         """
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = Entry(payload, born, until, self.epoch, rest)
-            self._entries[key] = entry
-            if self._eviction is not None:
+        entry = Entry(payload, born, until, self.epoch, rest)
+        old = self._entries.get(key)
+        self._entries[key] = entry
+        if old is not None:
+            entry.hit = old.hit
+            old.drop()
+        if self._eviction is not None:
+            if old is None:
                 self._eviction.admit(key, payload)
-        elif entry.rest is not rest and _terms(entry.rest) != _terms(rest):
-            # Who remembers the entry may have remembered it for its lifetime.
-            entry.drop()
-            entry = Entry(payload, born, until, self.epoch, rest)
-            self._entries[key] = entry
-            if self._eviction is not None:
-                self._eviction.resize(key, payload)
-        else:
-            # Nobody may see the new payload with the old one's times.
-            entry.until = _NEVER_FRESH
-            entry.rest = rest
-            entry.payload = payload
-            entry.born = born
-            entry.epoch = self.epoch
-            entry.until = until
-            if self._eviction is not None:
+            else:
                 self._eviction.resize(key, payload)
         if self._eviction is not None:
             evicted = self._eviction.evict()
@@ -301,15 +292,18 @@ class MemoryPickleBackend(DefaultSerialization, MemoryBackend):
         return
 
 
-def _terms(rest: Mapping[str, Any] | None) -> tuple[Any, ...]:
-    """Return how long a value said that it is fresh for."""
-    if rest is None or "x" not in rest:
-        return ()
-    return rest["x"], "c" in rest
-
-
 # The metadata of what is stored as bytes, as opposed to a CachedValue.
 _RAW: Mapping[str, Any] = {"raw": True}
+
+
+def _copied(payload: Any) -> Any:
+    try:
+        return pickle.loads(pickle.dumps(payload, 5))  # noqa: S301 - our own
+    except Exception as error:  # a class may refuse in any way
+        raise Unserializable(
+            f"a {type(payload).__qualname__} cannot be copied: {type(error).__name__}; "
+            "leave copy out, or do not cache it"
+        ) from error
 
 
 class _View(MutableMapping[Any, Any]):

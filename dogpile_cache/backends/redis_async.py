@@ -30,9 +30,6 @@ from dogpile.cache.exception import BackendError
 
 Answer = TypeVar("Answer")
 
-# At most so many tasks of an event loop speak to the server at once; the others
-# wait for their turn, so that a crowd of them does not make a crowd of connections.
-_AT_ONCE = 64
 #: How long a waiter rests where nobody can tell it anything.
 PAUSE = 0.1
 
@@ -93,7 +90,8 @@ class PerLoop:
         except BaseException:
             await clients.aclose()
             raise
-        site = _Site(clients, asyncio.Semaphore(_AT_ONCE), self._keep(loop, clients))
+        gate = asyncio.Semaphore(clients.at_once)
+        site = _Site(clients, gate, self._keep(loop, clients))
         await anext(site.keeper)
         # Those loops were closed without a word: nobody can close anything there.
         for gone in [one for one in list(self._sites) if one.is_closed()]:

@@ -33,6 +33,9 @@ from dogpile.cache.exception import ConfigurationError, ValidationError
 #: have to be asked before one answers.
 ONE_OF_MANY_SECONDS = 1.0
 
+#: So many tasks of an event loop speak to a server at once, at most.
+AT_ONCE = 64
+
 # Threads bound the connections, and a gate those of an event loop: see PerLoop.
 _MAX_CONNECTIONS = 10_000
 # What the clients keep among the settings of a connection for their own use.
@@ -49,11 +52,14 @@ class Clients:
     :param writer: asks the master.
     :param reader: asks the master too, or a replica.
     :param others: what must be closed with them.
+    :param at_once: so many tasks may speak at once; the others wait for their turn,
+        so that a crowd of them does not make a crowd of connections.
     """
 
     writer: Any
     reader: Any
     others: Sequence[Any] = ()
+    at_once: int = AT_ONCE
 
     def drop_idle(self) -> None:
         """Close the connections that nobody uses just now."""
@@ -148,13 +154,13 @@ class Alone:
             else:
                 client = make(**self._given)
         # A stand-in, as programs put there to see what is asked for, has no such.
-        pool = getattr(client, "connection_pool", None)
-        if isinstance(getattr(pool, "connection_kwargs", None), dict):
+        pool = getattr(client, "connection_pool", client)
+        settings = getattr(pool, "connection_kwargs", None)
+        if isinstance(settings, dict):
+            check_bytes(settings)
             if self._pool is None:
                 self._limit(pool)
                 check_connections(pool)
-            else:
-                check_bytes(pool.connection_kwargs)
         return Clients(client, client)
 
     def aconnect(self) -> Clients:
@@ -186,7 +192,7 @@ class Alone:
             )
             apool.connection_class(**apool.connection_kwargs)
             client = getattr(aio, self._library.alone).from_pool(apool)
-        return Clients(client, client)
+        return Clients(client, client, at_once=min(AT_ONCE, pool.max_connections))
 
     def _twin_classes(self) -> dict[type, type]:
         names = ("Connection", "SSLConnection", "UnixDomainSocketConnection")

@@ -188,9 +188,7 @@ class BackendSuite(ValueSuite):
         assert leasing.commit(lease, value)
         assert leasing.get(self.key) == value
 
-    def test_of_many_waiters_one_takes_a_lease_over(
-        self, leasing: LeasingBackend
-    ) -> None:
+    def test_of_many_waiters_one_takes_a_lease_over(self, leasing: Any) -> None:
         """With ``after``, it is stolen only from the holder waited for."""
         holder = leasing.lease(self.key, self.seconds)
 
