@@ -63,6 +63,7 @@ def caller(
 
 
 def main() -> None:
+    """Read the command line, and find a folder where no server is named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backend", default="dogpile.cache.sqlite")
     parser.add_argument("--url", default=None)
@@ -76,6 +77,7 @@ def main() -> None:
 
 
 def run(backend: str, arguments: dict[str, Any], processes: int) -> None:
+    """Kill the one that creates, and see who takes over."""
     spawn = multiprocessing.get_context("spawn")
     with region_of(backend, arguments) as region:
         region.delete("report")
