@@ -1,0 +1,246 @@
+"""A region under the names of Flask-Caching's backends, and from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import quote, urlsplit
+
+from dogpile.cache import NO_VALUE, CacheRegion, ConfigurationError
+from dogpile.cache.integrations.settings import build_region
+
+
+def seconds(timeout: Any, default: Any) -> float | None:
+    """Return a timeout as an expiration time.
+
+    :param timeout: seconds, as a number or a text, or a ``timedelta``; ``None``
+        for the default; 0 or less for ever.
+    """
+    found = default if timeout is None else timeout
+    if isinstance(found, timedelta):
+        found = found.total_seconds()
+    if found is None:
+        return None
+    number = float(found)
+    return number if number > 0 else None
+
+
+class Store:
+    """What ``cache.cache`` is: one application's region.
+
+    :param default: the ``CACHE_DEFAULT_TIMEOUT``.
+    :param key_prefix: before the keys, in the backend.
+    """
+
+    def __init__(self, region: CacheRegion, default: Any, key_prefix: str) -> None:
+        self.region = region
+        self.key_prefix = key_prefix
+        self.default_timeout = default
+
+    def expiration(self, timeout: Any) -> float | None:
+        """Return a timeout as an expiration time."""
+        return seconds(timeout, self.default_timeout)
+
+    def read(self, key: str) -> Any:
+        """Return a value, or ``NO_VALUE``; ``None`` may be a value."""
+        return self.region.get(key, ignore_expiration=False)
+
+    def get(self, key: str) -> Any:
+        """Return a value, or ``None``."""
+        found = self.read(key)
+        return None if found is NO_VALUE else found
+
+    def has(self, key: str) -> bool:
+        """Return whether there is a value."""
+        return self.read(key) is not NO_VALUE
+
+    def set(self, key: str, value: Any, timeout: Any = None, **policy: Any) -> bool:
+        """Store a value."""
+        expiration = self.expiration(timeout)
+        self.region.put(key, value, expiration_time=expiration, **policy)
+        return True
+
+    def add(self, key: str, value: Any, timeout: Any = None) -> bool:
+        """Store a value unless there is one; return whether it was stored."""
+        made: list[bool] = []
+
+        def create(creation: Any) -> Any:
+            made.append(True)
+            creation.expires(self.expiration(timeout))
+            return value
+
+        self.region.get_or_create(key, create)
+        return bool(made)
+
+    def delete(self, key: str) -> bool:
+        """Remove a value; return whether there was one."""
+        was = self.has(key)
+        self.region.delete(key)
+        return was
+
+    def get_many(self, *keys: str) -> list[Any]:
+        """Return the value of each key, or ``None``."""
+        found = self.region.get_multi(keys, ignore_expiration=False)
+        return [None if each is NO_VALUE else each for each in found]
+
+    def get_dict(self, *keys: str) -> dict[str, Any]:
+        """Return the values by key."""
+        return dict(zip(keys, self.get_many(*keys), strict=True))
+
+    def set_many(self, mapping: Mapping[str, Any], timeout: Any = None) -> list[str]:
+        """Store values; return their keys."""
+        expiration = self.expiration(timeout)
+        self.region.put_multi(mapping, expiration_time=expiration)
+        return list(mapping)
+
+    def delete_many(self, *keys: str) -> list[str]:
+        """Remove values; return the keys of those that were there."""
+        found = self.region.get_multi(keys, ignore_expiration=False)
+        self.region.delete_multi(keys)
+        return [
+            key for key, value in zip(keys, found, strict=True) if value is not NO_VALUE
+        ]
+
+    unlink = delete_many
+
+    def clear(self) -> bool:
+        """Invalidate everything."""
+        self.region.invalidate()
+        return True
+
+
+class NullCache(Store):
+    """Keeps nothing."""
+
+
+class SimpleCache(Store):
+    """Keeps values in this process."""
+
+
+class FileSystemCache(Store):
+    """Keeps values in a file that processes share."""
+
+
+class RedisCache(Store):
+    """Keeps values in Redis."""
+
+
+class RedisSentinelCache(Store):
+    """Keeps values in Redis, found by sentinels."""
+
+
+class MemcachedCache(Store):
+    """Keeps values in memcached."""
+
+
+class SASLMemcachedCache(MemcachedCache):
+    """Keeps values in a memcached that asks for a password."""
+
+
+def build_store(config: Mapping[str, Any], secret_key: Any) -> Store:
+    """Build the region that Flask-Caching's settings describe.
+
+    :raises ConfigurationError: they name a type that is not known.
+    """
+    default = config.get("CACHE_DEFAULT_TIMEOUT", 300)
+    kind, read = _kind(config)
+    settings: dict[str, Any] = {
+        **read(config),
+        "grace": 0,
+        "expiration_time": seconds(default, None),
+        **(config.get("CACHE_DOGPILE_OPTIONS") or {}),
+    }
+    region = build_region(
+        "flask-caching", settings, secret_key=secret_key, where="CACHE_… in app.config"
+    )
+    prefix = config.get("CACHE_KEY_PREFIX", "flask_cache_")
+    found = region.namespace(prefix) if prefix else region
+    return kind(found, default, prefix or "")
+
+
+def _kind(config: Mapping[str, Any]) -> tuple[type[Store], _Reader]:
+    given = str(config.get("CACHE_TYPE") or "NullCache")
+    name = given.rpartition(".")[2].lower().removesuffix("cache")
+    found = _KINDS.get(name)
+    if found is None:
+        raise ConfigurationError(
+            f"CACHE_TYPE {given!r} has no equal here (known: SimpleCache, NullCache, "
+            "FileSystemCache, RedisCache, RedisSentinelCache, MemcachedCache, "
+            "SASLMemcachedCache); DogpileCache takes any backend"
+        )
+    return found
+
+
+def _null(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {"backend": "dogpile.cache.null"}
+
+
+def _memory(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "backend": "dogpile.cache.memory_pickle",
+        "arguments": {"max_entries": config.get("CACHE_THRESHOLD") or 500},
+    }
+
+
+def _file(config: Mapping[str, Any]) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    if config.get("CACHE_DIR") is not None:
+        arguments["filename"] = str(Path(config["CACHE_DIR"]) / "dogpile-cache.db")
+    if config.get("CACHE_THRESHOLD"):
+        arguments["max_entries"] = config["CACHE_THRESHOLD"]
+    return {"backend": "dogpile.cache.sqlite", "arguments": arguments}
+
+
+def _redis(config: Mapping[str, Any]) -> dict[str, Any]:
+    url = config.get("CACHE_REDIS_URL")
+    number = config.get("CACHE_REDIS_DB")
+    if url is not None and number is not None and not urlsplit(url).path.strip("/"):
+        url = urlsplit(url)._replace(path=f"/{number}").geturl()
+    if url is None:
+        host = config.get("CACHE_REDIS_HOST") or "localhost"
+        port = config.get("CACHE_REDIS_PORT") or 6379
+        password = config.get("CACHE_REDIS_PASSWORD")
+        login = f":{quote(str(password), safe='')}@" if password else ""
+        url = f"redis://{login}{host}:{port}/{number or 0}"
+    return {"url": url}
+
+
+def _sentinel(config: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = {
+        "sentinels": config.get("CACHE_REDIS_SENTINELS") or [("127.0.0.1", 26379)],
+        "service_name": config.get("CACHE_REDIS_SENTINEL_MASTER") or "mymaster",
+        "db": config.get("CACHE_REDIS_SENTINEL_DB")
+        or config.get("CACHE_REDIS_DB")
+        or 0,
+    }
+    if config.get("CACHE_REDIS_PASSWORD"):
+        arguments["password"] = config["CACHE_REDIS_PASSWORD"]
+    return {"backend": "dogpile.cache.redis_sentinel", "arguments": arguments}
+
+
+def _memcached(config: Mapping[str, Any]) -> dict[str, Any]:
+    servers = config.get("CACHE_MEMCACHED_SERVERS") or ["127.0.0.1:11211"]
+    arguments: dict[str, Any] = {"url": list(servers)}
+    username = config.get("CACHE_MEMCACHED_USERNAME")
+    if username is None:
+        return {"backend": "dogpile.cache.pymemcache", "arguments": arguments}
+    arguments["username"] = username
+    arguments["password"] = config.get("CACHE_MEMCACHED_PASSWORD")
+    return {"backend": "dogpile.cache.bmemcached", "arguments": arguments}
+
+
+_Reader: TypeAlias = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+# By the last part of CACHE_TYPE, in lower case and without "cache".
+_KINDS: Mapping[str, tuple[type[Store], _Reader]] = {
+    "null": (NullCache, _null),
+    "simple": (SimpleCache, _memory),
+    "filesystem": (FileSystemCache, _file),
+    "redis": (RedisCache, _redis),
+    "redissentinel": (RedisSentinelCache, _sentinel),
+    "memcached": (MemcachedCache, _memcached),
+    "saslmemcached": (SASLMemcachedCache, _memcached),
+    "spreadsaslmemcached": (SASLMemcachedCache, _memcached),
+}

@@ -1,0 +1,219 @@
+"""Functions that remember, in whichever application they are called."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable
+from contextvars import Context, ContextVar, copy_context
+from threading import get_ident
+from typing import Any, TypeVar
+
+from flask import Flask, current_app
+
+from dogpile.cache import ConfigurationError
+from dogpile.cache.integrations.flask.state import behind, current_state
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Thread and task of the latest call: a creator elsewhere is in the background.
+_home: ContextVar[tuple[int, Any] | None] = ContextVar("dogpile_home", default=None)
+
+
+def _here(*, is_async: bool) -> tuple[int, Any]:
+    return get_ident(), asyncio.current_task() if is_async else None
+
+
+def memoized(fn: F, region: str | None, options: dict[str, Any]) -> F:
+    """Return a function whose values are kept in a region of the application.
+
+    :param region: its name; ``None`` for the default one.
+    :param options: of ``cache_on_arguments()``.
+    """
+    is_async = inspect.iscoroutinefunction(fn)
+    if is_async:
+        options = {**waiting(), **options}
+
+    def decorated() -> Any:
+        state = current_state()
+        found = state.functions.get(function)
+        if found is None:
+            app: Flask = behind(current_app)
+            made = state.region(region).cache_on_arguments(**options)(_apart(app, fn))
+            found = state.functions.setdefault(function, made)
+        return found
+
+    function: Any
+    if is_async:
+
+        @functools.wraps(fn)
+        async def function(*args: Any, **kwargs: Any) -> Any:
+            _home.set(_here(is_async=True))
+            return await decorated()(*args, **kwargs)
+
+    else:
+
+        @functools.wraps(fn)
+        def function(*args: Any, **kwargs: Any) -> Any:
+            _home.set(_here(is_async=False))
+            return decorated()(*args, **kwargs)
+
+    for name in _ATTRIBUTES:
+        setattr(function, name, _delegate(decorated, name))
+    function.original = fn
+    made: F = function
+    return made
+
+
+# SPEC: what a decorated function offers; each belongs to the current application.
+_ATTRIBUTES = (
+    *("get", "set", "put", "refresh", "invalidate", "key"),
+    *("aget", "aset", "aput", "arefresh", "ainvalidate"),
+)
+
+
+def waiting() -> dict[str, Any]:
+    """Return the policy of what is refreshed in an event loop of a request.
+
+    Flask ends the loop of an async view with the view, and with it what goes on
+    in its background; so that one request waits for the new value.
+    """
+    return {"soft_timeout": _SOFT_TIMEOUT}
+
+
+# Seconds, after which its request takes the stale value.
+_SOFT_TIMEOUT = 30.0
+
+
+def _delegate(decorated: Callable[[], Any], name: str) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return getattr(decorated(), name)(*args, **kwargs)
+
+    call.__name__ = name
+    return call
+
+
+def _apart(app: Flask, fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that knows when it is called in the background."""
+    if inspect.iscoroutinefunction(fn):
+
+        @functools.wraps(fn)
+        async def acreated(*args: Any, **kwargs: Any) -> Any:
+            if _is_home(is_async=True):
+                return await fn(*args, **kwargs)
+            return await _arun_apart(app, functools.partial(fn, *args, **kwargs))
+
+        return acreated
+
+    @functools.wraps(fn)
+    def created(*args: Any, **kwargs: Any) -> Any:
+        if _is_home(is_async=False):
+            return fn(*args, **kwargs)
+        return run_apart(app, functools.partial(fn, *args, **kwargs))
+
+    return created
+
+
+def _is_home(*, is_async: bool) -> bool:
+    home = _home.get()
+    # Nobody's, as in refresh(): it is called where it stands.
+    return home is None or home == _here(is_async=is_async)
+
+
+class Apart:
+    """A creator that knows when it is called in the background.
+
+    :param creator: takes no argument, or a ``Creation``.
+    """
+
+    def __init__(self, app: Flask, creator: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, creator)
+        self._app = app
+        self._creator = creator
+        self._thread = get_ident()
+
+    def __call__(self, *given: Any) -> Any:
+        """Create."""
+        if get_ident() == self._thread:
+            return self._creator(*given)
+        return run_apart(self._app, functools.partial(self._creator, *given))
+
+
+class AsyncApart:
+    """A coroutine function that knows when it is called in the background.
+
+    :param creator: takes no argument, or a ``Creation``.
+    """
+
+    def __init__(self, app: Flask, creator: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, creator)
+        self._app = app
+        self._creator = creator
+        self._task = asyncio.current_task()
+
+    async def __call__(self, *given: Any) -> Any:
+        """Create."""
+        if asyncio.current_task() is self._task:
+            return await self._creator(*given)
+        return await _arun_apart(self._app, functools.partial(self._creator, *given))
+
+
+def apart(creator: Callable[..., Any], *, is_async: bool = False) -> Any:
+    """Return a creator that runs in the application, and without the request.
+
+    :param creator: as a region takes it.
+    :param is_async: it is called in an event loop.
+    """
+    app: Flask = behind(current_app)
+    if inspect.iscoroutinefunction(creator):
+        return AsyncApart(app, creator)
+    # In a loop, plain creators are called in a thread while their caller waits.
+    return creator if is_async else Apart(app, creator)
+
+
+def run_apart(app: Flask, call: functools.partial[Any]) -> Any:
+    """Call a function in the application, and without the request.
+
+    :raises ConfigurationError: it wants the request.
+    """
+
+    def inside() -> Any:
+        with app.app_context():
+            return call()
+
+    try:
+        return _without_request().run(inside)
+    except RuntimeError as error:
+        raise _explained(error, call) from error
+
+
+async def _arun_apart(app: Flask, call: functools.partial[Any]) -> Any:
+    async def inside() -> Any:
+        with app.app_context():
+            return await call()
+
+    try:
+        return await _without_request().run(asyncio.ensure_future, inside())
+    except RuntimeError as error:
+        raise _explained(error, call) from error
+
+
+def _without_request() -> Context:
+    """Return a copy of this context, without what belongs to the request."""
+    made = Context()
+    for variable, value in copy_context().items():
+        if not variable.name.startswith("flask."):
+            made.run(variable.set, value)
+    return made
+
+
+def _explained(error: RuntimeError, call: functools.partial[Any]) -> Exception:
+    if "outside of request context" not in str(error):
+        return error
+    name = getattr(call.func, "__qualname__", type(call.func).__name__)
+    return ConfigurationError(
+        f"{name} touches `request` (or the session) in the background, where a "
+        "value is refreshed without the request: hand over what it needs as an "
+        "argument, so that it is in the key, or set grace=None"
+    )

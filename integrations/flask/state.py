@@ -1,0 +1,189 @@
+"""What an application has of the cache: its regions, and how it uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from flask import Flask, Request, current_app, has_app_context
+
+from dogpile.cache import CacheRegion, ConfigurationError, regions
+from dogpile.cache.integrations.settings import build_region, build_regions
+
+NAME = "dogpile.cache"
+TRUST = "DOGPILE_CACHE_TRUST_CLIENT"
+
+# Seconds, and pages, for which it is remembered that they are not kept.
+_PASSING = 10.0
+_MOST_PASSING = 1000
+
+
+class Shelf:
+    """A region, and what is known of the pages that are not kept in it."""
+
+    def __init__(self, region: CacheRegion) -> None:
+        self.region = region
+        self.clock = region.clock
+        policy = region.policy
+        #: Its entries are in this process, where reading one twice costs nothing.
+        self.is_short: bool = (
+            region.actual_backend.capabilities.inline
+            and not policy.early
+            and not policy.jitter
+        )
+        self._passing: dict[str, float] = {}
+
+    def is_passing(self, key: str, now: float) -> bool:
+        """Return whether a page was not kept a moment ago.
+
+        Nobody waits for the making of such a page: it is of no use to others.
+        """
+        passing = self._passing
+        return bool(passing) and now < passing.get(key, 0.0)
+
+    def note_passing(self, key: str) -> None:
+        """Note that a page is not kept."""
+        passing = self._passing
+        if len(passing) >= _MOST_PASSING:
+            passing.clear()
+        passing[key] = self.clock.time() + _PASSING
+
+    def end_passing(self, key: str) -> None:
+        """Note that a page is kept, or would have been."""
+        if self._passing:
+            self._passing.pop(key, None)
+
+
+class State:
+    """The regions of an application.
+
+    :param default: the name of the region that is meant where none is named.
+    :param http_headers: whether caches and clients are told about pages.
+    :param trust: whether a client's ``no-cache`` is obeyed; or a function of
+        the request that says so.
+    """
+
+    def __init__(
+        self,
+        found: Mapping[str, CacheRegion],
+        *,
+        default: str,
+        http_headers: bool,
+        trust: bool | Callable[[Request], Any],
+    ) -> None:
+        self.regions = found
+        self.default = default
+        self.http_headers = http_headers
+        self._trust = trust
+        self._shelves: dict[str | None, Shelf] = {}
+        #: The decorated functions of this application.
+        self.functions: dict[Any, Any] = {}
+
+    def region(self, name: str | None = None) -> CacheRegion:
+        """Return a region.
+
+        :param name: ``None`` for the default one.
+        :raises ConfigurationError: there is none of that name.
+        """
+        wanted = self.default if name is None else name
+        found = self.regions.get(wanted)
+        if found is None:
+            raise ConfigurationError(_no_region(wanted, self.regions))
+        return found
+
+    def shelf(self, name: str | None) -> Shelf:
+        """Return the shelf of a region."""
+        found = self._shelves.get(name)
+        if found is None:
+            found = self._shelves[name] = Shelf(self.region(name))
+        return found
+
+    def is_trusted(self, asked: Request) -> bool:
+        """Return whether the client may ask for a new page."""
+        trust = self._trust
+        return bool(trust(asked)) if callable(trust) else trust
+
+
+def _no_region(name: str, known: Mapping[str, CacheRegion]) -> str:
+    near = get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return (
+        f"the application has no region {name!r}{hint} "
+        f"(known: {', '.join(sorted(known))})"
+    )
+
+
+def build_state(app: Flask) -> State:
+    """Build the regions that an application's settings name.
+
+    :raises ConfigurationError: a setting is no use.
+    """
+    config = app.config
+    built = build_regions(
+        config,
+        secret_key=app.secret_key,
+        fallbacks=config.get("SECRET_KEY_FALLBACKS") or (),
+        known=(TRUST,),
+    )
+    if not config.get("DOGPILE_CACHE_ENABLED", True):
+        built = {name: build_region(name, "dogpile.cache.null") for name in built}
+    prefix = config.get("DOGPILE_CACHE_KEY_PREFIX", app.name)
+    found = {name: _prefixed(region, prefix) for name, region in built.items()}
+    default = config.get("DOGPILE_CACHE_DEFAULT_REGION")
+    if default is None:
+        default = next(iter(found)) if len(found) == 1 else "default"
+    elif default not in found:
+        raise ConfigurationError(
+            f"DOGPILE_CACHE_DEFAULT_REGION: {_no_region(default, found)}"
+        )
+    return State(
+        found,
+        default=default,
+        http_headers=bool(config.get("DOGPILE_CACHE_HTTP_HEADERS", True)),
+        trust=config.get(TRUST, False),
+    )
+
+
+def _prefixed(region: CacheRegion, prefix: str | None) -> CacheRegion:
+    """Keep applications apart that share a backend."""
+    if not prefix or region.actual_backend.capabilities.scope == "process":
+        return region
+    found = region.namespace(prefix)
+    if region.name is not None:
+        # Whoever looks a region of the process up shares its values.
+        regions[region.name] = found
+    return found
+
+
+def state_of(app: Flask) -> State:
+    """Return the state of an application.
+
+    :raises ConfigurationError: the extension was not initialised with it.
+    """
+    found = app.extensions.get(NAME)
+    if found is None:
+        raise ConfigurationError(
+            f"the application {app.name!r} has no cache: call cache.init_app(app) "
+            "before it is used"
+        )
+    state: State = found
+    return state
+
+
+def behind(proxy: Any) -> Any:
+    """Return the object that a proxy of Flask stands for at the moment."""
+    return proxy._get_current_object()  # noqa: SLF001 - what Werkzeug documents
+
+
+def current_state() -> State:
+    """Return the state of the current application.
+
+    :raises ConfigurationError: there is none here.
+    """
+    if not has_app_context():
+        raise ConfigurationError(
+            "the cache was used outside of an application: use it in a view, or "
+            "in `with app.app_context():`"
+        )
+    return state_of(current_app)

@@ -1,0 +1,165 @@
+"""What a view sees of its request while its page is made, and what it has read.
+
+A page may only depend on what is in its key. So the query is the canonical one,
+and headers that are read are noted: what is not in the key makes the page one that
+is not kept.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from flask import Flask, Request
+from werkzeug.datastructures import EnvironHeaders
+
+# What a request remembers once it was read off its headers or its query.
+_REMEMBERED = (
+    *("accept_charsets", "accept_encodings", "accept_languages", "accept_mimetypes"),
+    *("access_route", "args", "authorization", "base_url", "cache_control"),
+    *("cookies", "full_path", "if_match", "if_modified_since", "if_none_match"),
+    *("if_range", "if_unmodified_since", "pragma", "range", "root_url", "url"),
+    *("url_root", "user_agent", "values"),
+)
+# What is of the client beside its headers.
+_OF_CLIENT = frozenset({"REMOTE_ADDR", "REMOTE_PORT", "REMOTE_USER"})
+# What is the same for all requests of one key.
+_OF_KEY = (
+    *("SCRIPT_NAME", "PATH_INFO", "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL"),
+    *("HTTP_HOST", "wsgi.url_scheme"),
+)
+
+
+class WatchedEnviron(dict[str, Any]):
+    """An environ that notes which of the client's variables were read."""
+
+    def __init__(self, environ: Mapping[str, Any]) -> None:
+        super().__init__(environ)
+        self.seen: set[str] = set()
+
+    def _note(self, name: object) -> None:
+        if isinstance(name, str) and (name.startswith("HTTP_") or name in _OF_CLIENT):
+            self.seen.add(name)
+
+    def __getitem__(self, name: str) -> Any:
+        self._note(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a variable, or the default."""
+        self._note(name)
+        return super().get(name, default)
+
+    def __contains__(self, name: object) -> bool:
+        self._note(name)
+        return super().__contains__(name)
+
+    def __iter__(self) -> Iterator[str]:
+        self._note_all()
+        return super().__iter__()
+
+    def keys(self) -> Any:
+        """Return the names."""
+        self._note_all()
+        return super().keys()
+
+    def values(self) -> Any:
+        """Return the values."""
+        self._note_all()
+        return super().values()
+
+    def items(self) -> Any:
+        """Return the variables."""
+        self._note_all()
+        return super().items()
+
+    def copy(self) -> dict[str, Any]:
+        """Return a dictionary, all of which counts as read."""
+        self._note_all()
+        return dict(super().items())
+
+    def _note_all(self) -> None:
+        for name in super().__iter__():
+            self._note(name)
+
+
+class WatchedHeaders(EnvironHeaders):
+    """The headers of a watched environ."""
+
+    def getlist(
+        self,
+        key: str,
+        type: Any = None,  # noqa: A002 - Werkzeug's name
+        *given: Any,
+    ) -> list[Any]:
+        """Return the values of one header: of the others none is read."""
+        found = self.get(key, type=type)
+        return [] if found is None else [found]
+
+    def get_all(self, name: str) -> list[str]:
+        """Return the values of one header."""
+        return self.getlist(name)
+
+
+@contextmanager
+def watched(request: Request, query: str) -> Iterator[set[str]]:
+    """Let a request have one query, and note what is read of its headers.
+
+    :param request: as it was afterwards, whatever happens.
+    :param query: the canonical one.
+    :return: the CGI names of what was read.
+    """
+    before = request.environ, request.headers, request.query_string
+    environ = WatchedEnviron(request.environ)
+    _forget(request)
+    request.environ = environ
+    request.headers = WatchedHeaders(environ)
+    request.query_string = query.encode("ascii")
+    try:
+        yield environ.seen
+    finally:
+        request.environ, request.headers, request.query_string = before
+        _forget(request)
+
+
+def _forget(request: Request) -> None:
+    remembered = request.__dict__
+    for name in _REMEMBERED:
+        remembered.pop(name, None)
+
+
+def keyed_environ(
+    environ: Mapping[str, Any], query: str, varied: Iterable[str]
+) -> dict[str, Any]:
+    """Return the environ of a request that has nothing but what is in its key.
+
+    :param query: the canonical one.
+    :param varied: the CGI names of the headers in the key.
+    """
+    kept = {name: environ[name] for name in (*_OF_KEY, *varied) if name in environ}
+    return {
+        **kept,
+        "REQUEST_METHOD": "GET",
+        "QUERY_STRING": query,
+        "wsgi.version": (1, 0),
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+
+
+@contextmanager
+def keyed_request(app: Flask, environ: dict[str, Any]) -> Iterator[Request]:
+    """Enter a request of the application that is nobody's.
+
+    Its ``g`` and its session are empty; what is to be done at the end of a
+    request is done at its end.
+    """
+    # The one that was copied from the caller's thread ends in that thread.
+    with app.app_context(), app.request_context(environ) as context:
+        yield context.request

@@ -1,0 +1,399 @@
+"""The plugin that Mako calls: a template's sections, kept in regions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from mako.cache import CacheImpl  # type: ignore[import-untyped]  # Mako has no types
+
+from dogpile.cache import (
+    NO_VALUE,
+    BackendError,
+    Creation,
+    UncacheableArgument,
+    ValidationError,
+    canonical_text,
+)
+from dogpile.cache.integrations.mako_regions import TemplateRegions
+from dogpile.cache.integrations.mako_sections import (
+    Section,
+    TreeFingerprint,
+    page_of,
+    read_sections,
+    source_fingerprint,
+)
+from dogpile.cache.integrations.mako_text import Unstored, read, render, written
+
+#: What may tell apart the versions of a template.
+FINGERPRINTS = ("source", "tree", "starttime", None)
+
+# What a tag may say behind `cache_`, beside `key`.
+_KNOWN = frozenset({"region", "timeout", "grace", "tags", "vary", "fingerprint"})
+# What comes with it, and is no tag's.
+_PASSED = frozenset({"regions", "context"})
+_BEAKERS = frozenset({"dir", "expire", "manager", "type", "url"})
+
+
+class _Plan(NamedTuple):
+    """How a section is asked for.
+
+    What a creation can say itself is no wish: the region's short way to a hit
+    is for calls that wish for nothing.
+
+    :param given: what Mako has passed.
+    :param lifetime: seconds, in a tuple; ``None`` for the region's.
+    :param wishes: policy for ``get_or_create()``.
+    """
+
+    given: Mapping[str, Any]
+    region: Any
+    key: str
+    lifetime: tuple[Any] | None
+    tags: list[str]
+    wishes: dict[str, Any]
+
+
+class _NothingKept(dict[str, Any]):
+    """In place of Mako's memory of what a section was first asked for with.
+
+    With that, the tags of the first visitor would be everybody's, and an
+    invalidation before the first rendering would decide on the region.
+    """
+
+    def __setitem__(self, name: str, settings: Any) -> None:
+        pass
+
+
+class DogpileCacheImpl(CacheImpl):  # type: ignore[misc]  # Mako has no types
+    """Keeps the sections of one template in regions.
+
+    Mako makes one for each template, by ``cache_impl="dogpile.cache"``. Of the
+    ``cache_args`` it reads ``regions``, and what a tag may say, without the
+    ``cache_``: ``region``, ``timeout``, ``grace``, ``tags``, ``vary`` and
+    ``fingerprint``.
+
+    :param cache: of the template.
+    :raises ValidationError: the regions are no mapping.
+    """
+
+    def __init__(self, cache: Any) -> None:
+        super().__init__(cache)
+        template = cache.template
+        self._template = template
+        self._where = f"the template {template.uri!r}"
+        given = template.cache_args.get("regions")
+        if not isinstance(given, TemplateRegions):
+            given = TemplateRegions(given)
+            # For the other templates of the lookup, too.
+            template.cache_args["regions"] = given
+        self.regions: TemplateRegions = given
+        self._sections = read_sections(template)
+        self._keys = {each.key for each in self._sections if each.key is not None}
+        self._around = {each.key for each in self._sections if each.is_around}
+        self.pass_context = "vary" in template.cache_args or any(
+            each.varies for each in self._sections
+        )
+        self._plans: dict[str, _Plan] = {}
+        self._source: str | None = None
+        self._tree = TreeFingerprint(template)
+        self._warned: set[str] = set()
+        cache._def_regions = _NothingKept()  # noqa: SLF001 - see _NothingKept
+
+    # What Mako calls
+
+    def get_or_create(
+        self, key: Any, creation_function: Callable[[], Any], **kw: Any
+    ) -> Any:
+        """Return a section's text, rendered here and now where need be.
+
+        :param key: Mako's; of any type that has a canonical text.
+        :param creation_function: renders it into the live context.
+        :param kw: what the tags and the lookup say.
+        :raises ValidationError: they name an unknown region, or are no use.
+        """
+        plan = self._plans.get(key) if type(key) is str else None
+        if (
+            plan is None
+            or plan.given != kw
+            or plan.region is not self.regions.find(kw.get("region"), self._where)
+        ):
+            plan = self._plan(key, kw)
+        text = plan.region.get_or_create(
+            plan.key,
+            lambda creation: self._render(creation_function, creation, plan),
+            in_place=True,
+            **plan.wishes,
+        )
+        return text if type(text) is str else read(text)
+
+    def set(self, key: Any, value: Any, **kw: Any) -> None:
+        """Store a section's text.
+
+        :param value: a text; nothing else is cached.
+        :raises ValidationError: it is none.
+        :raises BackendError: the backend could not store it.
+        """
+        if not isinstance(value, str):
+            raise ValidationError(
+                f"{self._where}: only text is cached, not a {type(value).__name__}"
+            )
+        plan = self._plan(*self._completed(key, kw))
+        policy = {n: v for n, v in plan.wishes.items() if n != "on_backend_error"}
+        if plan.tags:
+            policy["tags"] = plan.tags
+        if plan.lifetime is not None:
+            policy["expiration_time"] = plan.lifetime[0]
+        plan.region.put(plan.key, written(value), **policy)
+
+    put = set
+
+    def get(self, key: Any, **kw: Any) -> Any:
+        """Return a section's text, or ``None`` where there is no fresh one."""
+        plan = self._plan(*self._completed(key, kw))
+        try:
+            found = plan.region.get(plan.key, ignore_expiration=False)
+        except BackendError:
+            return None
+        return None if found is NO_VALUE else read(found)
+
+    def invalidate(self, key: Any, **kw: Any) -> None:
+        """Invalidate a section: whatever was rendered for it, in any variant.
+
+        :param key: as the section's tag says it, or the section's name, as
+            ``invalidate_def()`` of Mako's cache does.
+        :param kw: ``region``, where it is not the section's own.
+        """
+        named: list[Any] = [s for s in self._sections if key in (s.name, s.key)]
+        computed: list[Any] = [s for s in self._sections if s.key is None]
+        for section in named or computed or [None]:
+            self._invalidate(section, key, kw)
+
+    # More than Mako asks for
+
+    def invalidate_template(self) -> None:
+        """Invalidate every section of the template."""
+        for section in self._sections:
+            self._invalidate(section, section.name, self._template.cache_args)
+
+    def invalidate_tags(self, *tags: str, hard: bool = True) -> None:
+        """Invalidate what has one of the tags, in the template's regions.
+
+        :param hard: it is gone; else it is stale.
+        """
+        found: list[Any] = []
+        sections: list[Section | None] = [*self._sections]
+        for section in sections or [None]:
+            name = None if section is None else section.name
+            found += self._regions_of(section, self._completed(name, {})[1])
+        for region in {id(each): each for each in found}.values():
+            region.invalidate_tags(*tags, hard=hard)
+
+    def stored_key(self, key: Any, **kw: Any) -> str:
+        """Return the key under which a section lies in its region.
+
+        :param kw: ``context``, where the section varies.
+        """
+        return self._plan(*self._completed(key, kw)).key
+
+    # From what Mako passes to a call of a region
+
+    def _plan(self, key: Any, kw: Mapping[str, Any]) -> _Plan:
+        self._warn_of_unknown(kw)
+        region = self.regions.find(kw.get("region"), self._where)
+        variant = self._variant(key, kw)
+        is_computed = not (isinstance(key, str) and key in self._keys)
+        tags = _names(kw.get("tags"))
+        if is_computed:
+            tags.append(self._tag())
+        if variant:
+            tags.append(self._tag(key))
+        wishes: dict[str, Any] = {}
+        lifetime = None
+        if kw.get("timeout") is not None:
+            lifetime = (self._seconds("timeout", kw["timeout"]),)
+        if kw.get("grace") is not None:
+            wishes["grace"] = self._seconds("grace", kw["grace"])
+        if _is_to_be_shielded(region):
+            wishes["on_backend_error"] = "miss"
+        stored = self._stored(key, kw, variant)
+        plan = _Plan(kw, region, stored, lifetime, tags, wishes)
+        if not is_computed and not variant and kw.get("fingerprint") != "tree":
+            self._plans[key] = plan
+        return plan
+
+    def _completed(self, key: Any, kw: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return key and settings as a rendering would pass them."""
+        given = self._template.cache_args
+        explicit = {n: v for n, v in kw.items() if n not in given or given[n] is not v}
+        for section in self._sections:
+            if key in (section.name, section.key):
+                key = key if section.key is None else section.key
+                return key, {**given, **section.settings, **explicit}
+        return key, {**given, **explicit}
+
+    def _stored(self, key: Any, kw: Mapping[str, Any], variant: str = "") -> str:
+        # What has a fixed length stands before what may hold anything.
+        fingerprint = self._fingerprint(kw.get("fingerprint", "source"))
+        text = f":{key}" if isinstance(key, str) else f"#{self._canonical('key', key)}"
+        return f"mako:{_uri(self._template)}:{fingerprint}{variant}{text}"
+
+    def _fingerprint(self, kind: Any) -> str:
+        if kind == "source":
+            if self._source is None:
+                self._source = source_fingerprint(self._template)
+            return self._source
+        if kind == "tree":
+            return self._tree.read()
+        if kind == "starttime":
+            return repr(self.cache.starttime)
+        check_fingerprint(kind, self._where)
+        return "-"
+
+    def _variant(self, key: Any, kw: Mapping[str, Any]) -> str:
+        names = _names(kw.get("vary"))
+        known = key if isinstance(key, str) and key in self._keys else None
+        if not names and known not in self._around:
+            return ""
+        context = kw.get("context")
+        if context is None:
+            raise ValidationError(
+                f"{self._where}: the section {key!r} has a value for each context; "
+                "hand over yours, as context=context"
+            )
+        digest = blake2b(digest_size=16)
+        if known in self._around:
+            digest.update(f"{page_of(context)}\0".encode())
+        for name in names:
+            text = self._from_context(name, context)
+            digest.update(f"{name}={text}\0".encode("utf-8", "surrogatepass"))
+        return f"~{digest.hexdigest()}"
+
+    def _from_context(self, path: str, context: Any) -> str:
+        name, *steps = path.split(".")
+        try:
+            value = context[name]
+        except KeyError:
+            self._warn(
+                path, f"cache_vary names {name!r}, which the context does not have"
+            )
+            return ""
+        for step in steps:
+            value = getattr(value, step)
+        return self._canonical("vary", value)
+
+    def _canonical(self, what: str, value: Any) -> str:
+        try:
+            return canonical_text(value)
+        except UncacheableArgument as error:
+            raise ValidationError(
+                f"{self._where}: cache_{what} is given a {error.kind}, which has not "
+                "the same text in every process: name one of its attributes, or give "
+                "its class a method __cache_key__()"
+            ) from None
+
+    def _seconds(self, name: str, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return float(value)
+        except ValueError:
+            raise ValidationError(
+                f"{self._where}: cache_{name} takes seconds, not {value!r}"
+            ) from None
+
+    # Rendering
+
+    def _render(
+        self, creation_function: Callable[[], Any], creation: Creation, plan: _Plan
+    ) -> Any:
+        if plan.tags:
+            creation.tag(*plan.tags)
+        if plan.lifetime is not None:
+            creation.expires(plan.lifetime[0])
+        rendered = render(creation_function)
+        if isinstance(rendered, Unstored):
+            if rendered.odd_type is not None:
+                self._warn(
+                    "text", f"only text is cached, and it renders a {rendered.odd_type}"
+                )
+            return creation.skip(rendered)
+        return rendered
+
+    # Invalidating
+
+    def _invalidate(
+        self, section: Section | None, key: Any, kw: Mapping[str, Any]
+    ) -> None:
+        _, settings = self._completed(key if section is None else section.name, kw)
+        if section is not None and key == section.name:
+            key = section.key
+        for region in self._regions_of(section, settings):
+            if key is None:
+                region.invalidate_tags(self._tag())
+            elif "vary" in settings or (section is not None and section.varies):
+                region.invalidate_tags(self._tag(key))
+            else:
+                region.delete(self._stored(key, settings))
+
+    def _regions_of(
+        self, section: Section | None, settings: Mapping[str, Any]
+    ) -> Iterable[Any]:
+        names = [settings.get("region")]
+        if section is not None and "region" in section.computed:
+            names = [*self.regions.names()] if names == [None] else names
+        return [self.regions.find(name, self._where) for name in names]
+
+    def _tag(self, key: Any = None) -> str:
+        """Return the tag of one key's variants, or of all the computed keys."""
+        tag = f"mako:{_uri(self._template) or source_fingerprint(self._template)}"
+        return tag if key is None else f"{tag}:{key}"
+
+    # Warnings
+
+    def _warn_of_unknown(self, kw: Mapping[str, Any]) -> None:
+        for name in kw.keys() - _KNOWN - _PASSED:
+            near = get_close_matches(name, _KNOWN, n=1)
+            hint = f"; did you mean cache_{near[0]}?" if near else ""
+            if name in _BEAKERS:
+                hint = ", which is Beaker's: here a region has it"
+            self._warn(name, f"nothing understands cache_{name}{hint}")
+
+    def _warn(self, about: str, text: str) -> None:
+        if about not in self._warned:
+            self._warned.add(about)
+            warnings.warn(f"{self._where}: {text}", UserWarning, stacklevel=2)
+
+
+def check_fingerprint(kind: Any, where: str) -> None:
+    """Refuse what is no kind of fingerprint.
+
+    :raises ValidationError: it is none.
+    """
+    if kind not in FINGERPRINTS and kind != "None":
+        raise ValidationError(
+            f"{where}: cache_fingerprint takes 'source', 'tree', 'starttime' or None, "
+            f"not {kind!r}"
+        )
+
+
+def _uri(template: Any) -> str:
+    # Mako makes one for a text, of its place in memory.
+    uri = str(template.uri)
+    return "" if uri == f"memory:{hex(id(template))}" else uri
+
+
+def _names(given: Any) -> list[str]:
+    if given is None:
+        return []
+    parts = given.split(",") if isinstance(given, str) else given
+    return [str(part).strip() for part in parts if str(part).strip()]
+
+
+def _is_to_be_shielded(region: Any) -> bool:
+    """Return whether a failing backend would break the page."""
+    able = region.actual_backend.capabilities
+    return region.policy.on_backend_error is None and not (able.network or able.inline)

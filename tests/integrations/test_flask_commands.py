@@ -1,0 +1,133 @@
+"""``flask dogpile …``, and the signal of cached views."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("flask")
+
+from flask import Flask
+
+from dogpile.cache import NO_VALUE
+from dogpile.cache.integrations.flask import DogpileCache
+from dogpile.cache.integrations.flask.commands import cli
+from dogpile.cache.integrations.flask.signals import page_answered
+
+
+@pytest.fixture
+def cache() -> DogpileCache:
+    return DogpileCache()
+
+
+@pytest.fixture
+def app(cache: DogpileCache, tmp_path: Path) -> Any:
+    app = Flask("site")
+    settings = {"filename": str(tmp_path / "cache.db")}
+    app.config["DOGPILE_CACHE_REGIONS"] = {
+        "default": {"backend": "memory", "expiration_time": 60},
+        "pages": {"backend": "sqlite", "arguments": settings},
+    }
+    cache.init_app(app)
+    app.cli.add_command(cli)
+    app.add_url_rule("/", "index", cache.cached(60, tags="news")(lambda: "page"))
+    yield app
+    with app.app_context():
+        cache["pages"].close()
+
+
+def run(app: Flask, *arguments: str) -> tuple[int, str]:
+    """Run a command, and return its status and what it said."""
+    done = app.test_cli_runner().invoke(args=["dogpile", *arguments])
+    return done.exit_code, done.output
+
+
+def test_regions_are_listed(app: Flask) -> None:
+    status, told = run(app, "regions")
+
+    assert status == 0
+    assert told.splitlines() == [
+        "default (default): MemoryBackend, fresh 60 s",
+        "pages: SqliteBackend, fresh for ever",
+    ]
+
+
+def test_values_are_shown_and_deleted(app: Flask, cache: DogpileCache) -> None:
+    with app.app_context():
+        cache["pages"].put("key", {"a": 1})
+
+    assert run(app, "get", "key", "--region", "pages") == (0, "{'a': 1}\n")
+    assert run(app, "delete", "key", "other", "--region", "pages") == (0, "")
+    status, told = run(app, "get", "key", "--region", "pages")
+    assert (status, "there is no value under 'key'" in told) == (1, True)
+
+
+def test_a_region_is_cleared(app: Flask, cache: DogpileCache) -> None:
+    with app.app_context():
+        cache.put("key", 1)
+        cache["pages"].put("key", 2)
+
+        assert run(app, "clear") == (0, "")
+
+        assert cache.get("key") is NO_VALUE
+        assert cache["pages"].get("key") == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--tag", "news"], ["--view", "index"], ["--tag", "news", "--soft"]]
+)
+def test_pages_are_invalidated(app: Flask, arguments: list[str]) -> None:
+    client = app.test_client()
+    client.get("/")
+
+    assert run(app, "invalidate", *arguments) == (0, "")
+
+    assert "; hit; ttl=" not in client.get("/").headers["Cache-Status"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["invalidate"], "name a --tag or a --view"),
+        (["invalidate", "--view", "indx"], "no view 'indx'; did you mean 'index'"),
+        (["clear", "--region", "page"], "no region 'page'; did you mean 'pages'"),
+        (["delete"], "Missing argument"),
+    ],
+)
+def test_bad_input_is_told(app: Flask, arguments: list[str], message: str) -> None:
+    status, told = run(app, *arguments)
+
+    assert status
+    assert message in told
+
+
+def test_an_application_without_a_cache_is_told() -> None:
+    app = Flask("bare")
+    app.cli.add_command(cli)
+
+    status, told = run(app, "regions")
+
+    assert (status, "call cache.init_app(app)" in told) == (1, True)
+
+
+def test_who_listens_hears_what_became_of_a_request(app: Flask) -> None:
+    told: list[tuple[str, str]] = []
+
+    def listen(sender: Flask, endpoint: str, outcome: Any) -> None:
+        told.append((endpoint, str(outcome).partition("; ttl")[0]))
+
+    client = app.test_client()
+    with page_answered.connected_to(listen, app):
+        client.get("/")
+        client.get("/")
+        client.head("/")
+        client.get("/", headers={"Authorization": "x"})
+
+    assert told == [
+        ("index", "dogpile; fwd=uri-miss"),
+        ("index", "dogpile; hit"),
+        ("index", "dogpile; hit"),
+        ("index", "dogpile; fwd=bypass; detail=authorization"),
+    ]

@@ -1,0 +1,281 @@
+"""Cached views in real server processes: one rendering for all their clients."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+pytest.importorskip("flask")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="sockets are handed down"),
+]
+
+CLIENTS = 32
+EXAMPLE = Path(__file__).parents[2] / "examples" / "flask_blog"
+
+APPLICATION = """
+import os, time
+from pathlib import Path
+from flask import Flask
+from dogpile.cache.integrations.flask import DogpileCache
+
+folder = Path(os.environ["SITE_FOLDER"])
+app = Flask("site")
+app.secret_key = "a secret of the tests, long enough"
+app.config["DOGPILE_CACHE_REGIONS"] = {"default": {
+    "backend": "sqlite",
+    "arguments": {"filename": str(folder / "cache.db")},
+    "generation_ttl": 0,
+}}
+cache = DogpileCache(app)
+
+@app.get("/")
+@cache.cached(3600, grace=3600, tags="all", retry_after=0)
+def index():
+    with (folder / "calls").open("a") as file:
+        file.write("x")
+    if (folder / "fail").exists():
+        raise ValueError("the database is gone")
+    until = time.monotonic() + 30
+    while not (folder / "go").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    return (folder / "calls").read_text()
+
+@app.post("/expire")
+def expire():
+    cache.invalidate_tags("all", hard=False)
+    return ""
+"""
+
+ASGI = """
+from asgiref.wsgi import WsgiToAsgi
+from site_app import app as wsgi
+app = WsgiToAsgi(wsgi)
+"""
+
+WAITRESS = """
+import socket, sys, waitress
+from site_app import app
+waitress.serve(app, sockets=[socket.socket(fileno=int(sys.argv[1]))], threads=16)
+"""
+
+# By the name of the server's module: its command, given a listening socket.
+SERVERS = {
+    "gunicorn": (
+        *("-m", "gunicorn", "--workers=4", "--threads=8", "--bind=fd://{fd}"),
+        *("--worker-tmp-dir={folder}", "site_app:app"),
+    ),
+    "waitress": ("serve_waitress.py", "{fd}"),
+    "uvicorn": ("-m", "uvicorn", "--workers=4", "--fd={fd}", "site_asgi:app"),
+}
+
+
+class Server:
+    """A server process, and what its clients get of it."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def ask(
+        self, path: str = "/", method: str = "GET", form: dict[str, str] | None = None
+    ) -> tuple[http.client.HTTPResponse, str]:
+        """Return a response, and its text."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        try:
+            body = None if form is None else urlencode(form)
+            connection.request(method, path, body, {} if form is None else kind)
+            response = connection.getresponse()
+            return response, response.read().decode()
+        finally:
+            connection.close()
+
+    def crowd(self) -> Iterator[tuple[http.client.HTTPResponse, str]]:
+        """Ask at once, and return what came back."""
+        barrier = threading.Barrier(CLIENTS, timeout=120)
+        answers: list[tuple[http.client.HTTPResponse, str]] = []
+
+        def work() -> None:
+            barrier.wait()
+            answers.append(self.ask())
+
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        assert len(answers) == CLIENTS
+        yield from answers
+
+
+@contextmanager
+def serving(folder: Path, *command: str, **environment: str) -> Iterator[Server]:
+    """Run a server; the socket is there before it, so that nobody has to wait."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
+        descriptor = listening.fileno()
+        given = [each.format(fd=descriptor, folder=folder) for each in command]
+        with (folder / "log").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, *given],
+                cwd=folder,
+                pass_fds=[descriptor],
+                env={**os.environ, "SITE_FOLDER": str(folder), **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            yield Server(listening.getsockname()[1])
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture(params=list(SERVERS))
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    name = request.param
+    needed = {name, "asgiref"} if name == "uvicorn" else {name}
+    missing = [each for each in needed if importlib.util.find_spec(each) is None]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} is not installed")
+    (tmp_path / "site_app.py").write_text(APPLICATION)
+    (tmp_path / "site_asgi.py").write_text(ASGI)
+    (tmp_path / "serve_waitress.py").write_text(WAITRESS)
+    with serving(tmp_path, *SERVERS[name]) as made:
+        yield made
+
+
+class TestCrowds:
+    def test_a_cold_page_is_rendered_once(self, server: Server, tmp_path: Path) -> None:
+        (tmp_path / "go").touch()
+
+        answers = list(server.crowd())
+
+        assert {(each.status, text) for each, text in answers} == {(200, "x")}
+        assert (tmp_path / "calls").read_text() == "x"
+
+    def test_nobody_waits_for_an_expired_page(
+        self, server: Server, tmp_path: Path
+    ) -> None:
+        (tmp_path / "go").touch()
+        server.ask()
+        (tmp_path / "go").unlink()
+        server.ask("/expire", "POST")
+
+        answers = list(server.crowd())
+
+        # All have theirs, and the view has not ended.
+        assert {(each.status, text) for each, text in answers} == {(200, "x")}
+        (tmp_path / "go").touch()
+
+    def test_while_the_view_fails_the_stale_page_is_served(
+        self, server: Server, tmp_path: Path
+    ) -> None:
+        (tmp_path / "go").touch()
+        server.ask()
+        (tmp_path / "fail").touch()
+        server.ask("/expire", "POST")
+
+        answers = list(server.crowd())
+
+        assert {(each.status, text) for each, text in answers} == {(200, "x")}
+        for each, _ in answers:
+            assert re.fullmatch(r"\d+", each.headers["Age"])
+            assert each.headers["Cache-Status"].startswith("dogpile; hit")
+
+
+class TestBlog:
+    """The example, as whoever tries it starts it."""
+
+    @pytest.fixture
+    def blog(self, tmp_path: Path) -> Iterator[Server]:
+        # What Werkzeug's server takes a socket by.
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        command = (str(EXAMPLE / "blog.py"), "--folder", str(tmp_path))
+        log = tmp_path / "log"
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-u", "-W", "error", *command, "--port", str(port)],
+                cwd=tmp_path,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        assert process.stderr is not None
+        # It says so when it listens.
+        said = ""
+        for line in process.stderr:
+            said += line
+            if "CTRL+C" in line:
+                break
+        else:
+            pytest.fail(said)
+        drain = threading.Thread(target=process.stderr.read, daemon=True)
+        drain.start()
+        try:
+            yield Server(port)
+        finally:
+            process.terminate()
+            process.wait(30)
+            drain.join(30)
+            process.stderr.close()
+
+    def made(self, text: str) -> str:
+        found = re.search(r'id="made">(\w+)<', text)
+        assert found
+        return found[1]
+
+    def test_a_change_is_seen_and_other_pages_stay(self, blog: Server) -> None:
+        paths = ["/", "/post/what-the-tide-leaves", "/post/bread-without-hurry"]
+        before = [self.made(blog.ask(path)[1]) for path in paths]
+        assert [self.made(blog.ask(path)[1]) for path in paths] == before
+
+        form = {"name": "Ada", "text": "A letter <to whom>?"}
+        posted, _ = blog.ask(f"{paths[1]}/comments", "POST", form)
+
+        assert posted.status == 303
+        index, changed, other = (blog.ask(path)[1] for path in paths)
+        assert "A letter &lt;to whom&gt;?" in changed
+        assert "2 comments" in changed
+        assert self.made(index) != before[0]
+        assert self.made(other) == before[2]
+
+    def test_a_new_post_is_on_the_first_page(self, blog: Server) -> None:
+        _, first = blog.ask("/")
+        assert "A Quiet Day" not in first
+        form = {"title": "A Quiet Day", "author": "Ada", "body": "Nothing happened."}
+
+        posted, _ = blog.ask("/write", "POST", form)
+
+        assert posted.headers["Location"].endswith("/post/a-quiet-day")
+        _, first = blog.ask("/")
+        assert "A Quiet Day" in first
+        assert re.search(r">Ada</a>\s*<small>1<", first)
+        assert blog.ask("/write", "POST", form)[0].status == 409
+        assert blog.ask("/write", "POST", {"title": "?"})[0].status == 400
+
+    def test_pages_that_are_not_there_are_not_kept(self, blog: Server) -> None:
+        for path in ("/post/none", "/author/none", "/?page=99"):
+            answer, _ = blog.ask(path)
+            assert answer.status == 404
