@@ -82,7 +82,7 @@ def _run(decorator: Callable[[Any], Callable[[Any], Any]]) -> Run:
         wsgi = app.wsgi_app
         with Stopwatch() as watch:
             for _ in range(count):
-                b"".join(wsgi(dict(environ), answer))  # type: ignore[arg-type]  # as a server calls it
+                b"".join(wsgi(dict(environ), answer))
         return watch.seconds
 
     return run

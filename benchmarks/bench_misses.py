@@ -65,10 +65,7 @@ def misses(effort: Effort) -> Readings:
         FLOOR: _by_key(floors.region_missing),
         OURS: _by_key(memory_region),
     }
-    by_argument = {
-        FLOOR: _by_argument(floors.remember_missing),
-        OURS: _by_argument(_decorated),
-    }
+    by_argument = {FLOOR: by_key[FLOOR], OURS: _by_argument(_decorated)}
     if not effort.is_classic:
         for name in rivals.decorators():
             by_argument[name] = _by_argument(

@@ -43,24 +43,6 @@ def remember_two(fn: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def remember_missing(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Cache a function of one argument that is mostly called with new ones."""
-    store: dict[Any, tuple[Any, float]] = {}
-
-    def call(a: Any) -> Any:
-        try:
-            value, until = store[a]
-            if time() < until:
-                return value
-        except KeyError:
-            pass
-        value = fn(a)
-        store[a] = value, time() + HOUR
-        return value
-
-    return call
-
-
 def remember_coroutine(
     fn: Callable[[Any], Awaitable[Any]],
 ) -> Callable[[Any], Awaitable[Any]]:

@@ -46,7 +46,7 @@ python_maximum_signature_line_length = 72
 # Annotations name what is Python's own, and type variables.
 nitpick_ignore_regex = [
     (r"py:(class|obj|data|exc)", r"(?!dogpile\.).*"),
-    (r"py:class", r"dogpile\.cache\.\w+\.[A-Z]"),
+    (r"py:class", r"dogpile\.cache\.[\w.]+\.[A-Z]"),
 ]
 
 

@@ -89,7 +89,7 @@ class Workers:
     """
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self._size = self._most = most
         self._tasks: deque[Callable[[], object]] = deque()
         self._changed = threading.Condition()
         self._threads = 0
@@ -141,6 +141,7 @@ class Workers:
         self._tasks = deque()
         self._changed = threading.Condition()
         self._threads = self._idle = 0
+        self._most = self._size
 
     def _run(self) -> None:
         _here.workers = self

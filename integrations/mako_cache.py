@@ -34,7 +34,7 @@ FINGERPRINTS = ("source", "tree", "starttime", None)
 # What a tag may say behind `cache_`, beside `key`.
 _KNOWN = frozenset({"region", "timeout", "grace", "tags", "vary", "fingerprint"})
 # What comes with it, and is no tag's.
-_PASSED = frozenset({"regions", "context"})
+_PASSED = frozenset({"regions"})
 _BEAKERS = frozenset({"dir", "expire", "manager", "type", "url"})
 
 
@@ -44,7 +44,7 @@ class _Plan(NamedTuple):
     What a creation can say itself is no wish: the region's short way to a hit
     is for calls that wish for nothing.
 
-    :param given: what Mako has passed.
+    :param given: what Mako has passed, without the context.
     :param lifetime: seconds, in a tuple; ``None`` for the region's.
     :param wishes: policy for ``get_or_create()``.
     """
@@ -95,9 +95,9 @@ class DogpileCacheImpl(CacheImpl):  # type: ignore[misc]  # Mako has no types
         self._keys = {each.key for each in self._sections if each.key is not None}
         self._around = {each.key for each in self._sections if each.is_around}
         self.pass_context = "vary" in template.cache_args or any(
-            each.varies for each in self._sections
+            each.varies or each.is_around for each in self._sections
         )
-        self._plans: dict[str, _Plan] = {}
+        self._plans: dict[tuple[Any, str], _Plan] = {}
         self._source: str | None = None
         self._tree = TreeFingerprint(template)
         self._warned: set[str] = set()
@@ -115,13 +115,15 @@ class DogpileCacheImpl(CacheImpl):  # type: ignore[misc]  # Mako has no types
         :param kw: what the tags and the lookup say.
         :raises ValidationError: they name an unknown region, or are no use.
         """
-        plan = self._plans.get(key) if type(key) is str else None
+        context = kw.pop("context", None)
+        page = self._page(key, context)
+        plan = self._plans.get((key, page)) if type(key) is str else None
         if (
             plan is None
             or plan.given != kw
             or plan.region is not self.regions.find(kw.get("region"), self._where)
         ):
-            plan = self._plan(key, kw)
+            plan = self._plan(key, kw, page, context)
         text = plan.region.get_or_create(
             plan.key,
             lambda creation: self._render(creation_function, creation, plan),
@@ -141,7 +143,7 @@ class DogpileCacheImpl(CacheImpl):  # type: ignore[misc]  # Mako has no types
             raise ValidationError(
                 f"{self._where}: only text is cached, not a {type(value).__name__}"
             )
-        plan = self._plan(*self._completed(key, kw))
+        plan = self._planned(key, kw)
         policy = {n: v for n, v in plan.wishes.items() if n != "on_backend_error"}
         if plan.tags:
             policy["tags"] = plan.tags
@@ -153,7 +155,7 @@ class DogpileCacheImpl(CacheImpl):  # type: ignore[misc]  # Mako has no types
 
     def get(self, key: Any, **kw: Any) -> Any:
         """Return a section's text, or ``None`` where there is no fresh one."""
-        plan = self._plan(*self._completed(key, kw))
+        plan = self._planned(key, kw)
         try:
             found = plan.region.get(plan.key, ignore_expiration=False)
         except BackendError:
@@ -197,14 +199,21 @@ class DogpileCacheImpl(CacheImpl):  # type: ignore[misc]  # Mako has no types
 
         :param kw: ``context``, where the section varies.
         """
-        return self._plan(*self._completed(key, kw)).key
+        return self._planned(key, kw).key
 
     # From what Mako passes to a call of a region
 
-    def _plan(self, key: Any, kw: Mapping[str, Any]) -> _Plan:
+    def _planned(self, key: Any, kw: dict[str, Any]) -> _Plan:
+        """Plan what no rendering asks for."""
+        context = kw.pop("context", None)
+        key, settings = self._completed(key, kw)
+        return self._plan(key, settings, self._page(key, context), context)
+
+    def _plan(self, key: Any, kw: Mapping[str, Any], page: str, context: Any) -> _Plan:
         self._warn_of_unknown(kw)
         region = self.regions.find(kw.get("region"), self._where)
-        variant = self._variant(key, kw)
+        names = _names(kw.get("vary"))
+        variant = self._variant(key, names, page, context)
         is_computed = not (isinstance(key, str) and key in self._keys)
         tags = _names(kw.get("tags"))
         if is_computed:
@@ -221,8 +230,8 @@ class DogpileCacheImpl(CacheImpl):  # type: ignore[misc]  # Mako has no types
             wishes["on_backend_error"] = "miss"
         stored = self._stored(key, kw, variant)
         plan = _Plan(kw, region, stored, lifetime, tags, wishes)
-        if not is_computed and not variant and kw.get("fingerprint") != "tree":
-            self._plans[key] = plan
+        if not is_computed and not names and kw.get("fingerprint") != "tree":
+            self._plans[key, page] = plan
         return plan
 
     def _completed(self, key: Any, kw: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -253,20 +262,21 @@ class DogpileCacheImpl(CacheImpl):  # type: ignore[misc]  # Mako has no types
         check_fingerprint(kind, self._where)
         return "-"
 
-    def _variant(self, key: Any, kw: Mapping[str, Any]) -> str:
-        names = _names(kw.get("vary"))
-        known = key if isinstance(key, str) and key in self._keys else None
-        if not names and known not in self._around:
+    def _page(self, key: Any, context: Any) -> str:
+        if context is None or not self._around:
             return ""
-        context = kw.get("context")
+        known = key if isinstance(key, str) and key in self._keys else None
+        return page_of(context, self._template) if known in self._around else ""
+
+    def _variant(self, key: Any, names: list[str], page: str, context: Any) -> str:
+        if not names and not page:
+            return ""
         if context is None:
             raise ValidationError(
                 f"{self._where}: the section {key!r} has a value for each context; "
                 "hand over yours, as context=context"
             )
-        digest = blake2b(digest_size=16)
-        if known in self._around:
-            digest.update(f"{page_of(context)}\0".encode())
+        digest = blake2b(f"{page}\0".encode(), digest_size=16)
         for name in names:
             text = self._from_context(name, context)
             digest.update(f"{name}={text}\0".encode("utf-8", "surrogatepass"))
@@ -331,12 +341,14 @@ class DogpileCacheImpl(CacheImpl):  # type: ignore[misc]  # Mako has no types
         _, settings = self._completed(key if section is None else section.name, kw)
         if section is not None and key == section.name:
             key = section.key
+        varies = "vary" in settings or (section is not None and section.varies)
         for region in self._regions_of(section, settings):
             if key is None:
                 region.invalidate_tags(self._tag())
-            elif "vary" in settings or (section is not None and section.varies):
+                continue
+            if varies or (section is not None and section.is_around):
                 region.invalidate_tags(self._tag(key))
-            else:
+            if not varies:
                 region.delete(self._stored(key, settings))
 
     def _regions_of(

@@ -20,8 +20,8 @@ from mako.exceptions import (  # type: ignore[import-untyped]  # Mako has no typ
 # How the generated code asks for what is cached.
 _CALL = "_ctx_get_or_create"
 _NAME = "__M_defname"
-# Read from the context of a layout: which page it is around.
-_PAGE = "self.uri"
+# What leads from a layout to the page that it is rendered for.
+_PAGES = frozenset({"next", "self"})
 _LITERAL_FILES = re.compile(
     r"""<%(?:include|inherit|namespace)\b
         (?:[^"'>]|"[^"]*"|'[^']*')*?
@@ -46,7 +46,7 @@ class Section(NamedTuple):
     :param key: Mako's key; ``None`` where each rendering computes it.
     :param settings: what the tags say, where it is not computed.
     :param computed: the settings that each rendering computes.
-    :param is_around: it renders what another template has inherited it for.
+    :param is_around: it may show parts of a page that inherits from it.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Section(NamedTuple):
     @property
     def varies(self) -> bool:
         """Whether there may be several values under its key."""
-        return self.is_around or "vary" in self.settings or "vary" in self.computed
+        return "vary" in self.settings or "vary" in self.computed
 
 
 def read_sections(template: Any) -> list[Section]:
@@ -71,7 +71,7 @@ def read_sections(template: Any) -> list[Section]:
     around = {
         function.name
         for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef) and _calls_next(function)
+        if isinstance(function, ast.FunctionDef) and _shows_others(function)
     }
     return [
         _section(node, around)
@@ -82,9 +82,12 @@ def read_sections(template: Any) -> list[Section]:
     ]
 
 
-def _calls_next(function: ast.FunctionDef) -> bool:
+def _shows_others(function: ast.FunctionDef) -> bool:
     return any(
-        isinstance(node, ast.Name) and node.id == "next" for node in ast.walk(function)
+        (isinstance(node, ast.Name) and node.id in _PAGES)
+        # A block is rendered as context['self'].its_name().
+        or (isinstance(node, ast.Constant) and node.value == "self")
+        for node in ast.walk(function)
     )
 
 
@@ -109,9 +112,13 @@ def _section(call: ast.Call, around: set[str]) -> Section:
     )
 
 
-def page_of(context: Any) -> str:
-    """Return the URI of the template that was asked to render."""
-    return str(getattr(context.get("self"), "uri", ""))
+def page_of(context: Any, template: Any) -> str:
+    """Return the URI of the page that is rendered, where the template is no page.
+
+    :param template: whose section is rendered.
+    """
+    uri = getattr(context.get("self"), "uri", None)
+    return "" if uri in (None, template.uri) else str(uri)
 
 
 # Fingerprints

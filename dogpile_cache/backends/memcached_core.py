@@ -133,7 +133,9 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
         """Return a client; it connects when it is first used."""
         raise NotImplementedError(f"{type(self).__name__}._create_client")
 
-    def _close_client(self, client: Any) -> None:
+    @staticmethod
+    def _close_client(client: Any) -> None:
+        """Close a client; static, so that a pool keeps no backend alive."""
         close = getattr(client, "disconnect_all", None) or getattr(
             client, "close", None
         )
@@ -142,8 +144,10 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
             with contextlib.suppress(Exception):
                 close()
 
-    def _abandon_client(self, client: Any) -> None:
-        self._close_client(client)
+    @staticmethod
+    def _abandon_client(client: Any) -> None:
+        """Leave a client to the parent of this process, which is a fork."""
+        GenericMemcachedBackend._close_client(client)
 
     def _faults(self) -> Faults:
         """Return what the client's errors mean."""

@@ -186,6 +186,8 @@ class SharedClient:
         return client
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
         found = getattr(self.memcached, name)
         return functools.partial(self._call, name) if callable(found) else found
 

@@ -66,7 +66,8 @@ class Client(pylibmc.Client):  # type: ignore[misc,unused-ignore]  # untyped
             password=password,
         )
         self._patience = patience * _ALMOST
-        self._well_at = 0.0
+        # It has no connection yet that might have ended.
+        self._well_at = _now()
         self._channels = channels
         self._batches: Batches | None = None
         # A server with SASL speaks the binary protocol alone.
@@ -107,7 +108,7 @@ class Client(pylibmc.Client):  # type: ignore[misc,unused-ignore]  # untyped
             if began - self._well_at > _TRUSTED_SECONDS:
                 self._ask_again(keys, found, options)
                 self._require_answer(began)
-                self._well_at = began
+        self._well_at = began
         return found
 
     def _ask_again(
@@ -123,10 +124,6 @@ class Client(pylibmc.Client):  # type: ignore[misc,unused-ignore]  # untyped
         doubtful = [key for key in keys if self.hash(key) not in answering]
         if doubtful:
             found.update(_get_multi(self, doubtful, **options))
-            answering = set(map(self.hash, found))
-            for key in {self.hash(key): key for key in doubtful}.values():
-                if self.hash(key) not in answering:
-                    _get(self, key)
 
     def _require_answer(self, began: float) -> None:
         # To libmemcached a server that says nothing has nothing.

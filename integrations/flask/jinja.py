@@ -98,8 +98,7 @@ class CacheTag(Extension):
             lambda: caller(),  # noqa: PLW0108 - a macro seems to take an argument
             expiration_time,
             # It is rendered with this request: never in the background.
-            grace=None,
-            early=0.0,
+            in_place=True,
             tags=(fragment_tag(name), *named),
         )
         return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -356,3 +357,20 @@ def test_one_of_many_threads_has_the_mutex(locking: GenericMemcachedBackend) -> 
     together(use, range(6))
 
     assert most == [1] * 6
+
+
+def test_a_backend_that_is_forgotten_does_not_keep_the_others_clients_open(
+    make: Make, kind: Kind, server: Server
+) -> None:
+    kind.require()
+    forgotten = kind.backend({"url": url_of(server), "max_clients": 7})
+    forgotten.set("key", b"1")
+    remaining = make(url_of(server), max_clients=7)
+    pool = forgotten._pool
+    del forgotten
+    gc.collect()
+
+    remaining.close()
+
+    assert pool is remaining._pool
+    assert pool.open == 0

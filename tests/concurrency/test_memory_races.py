@@ -10,12 +10,9 @@ from typing import Any, NamedTuple
 
 import pytest
 from crowd import (
-    PATIENCE,
     Interrupting,
     Maker,
     never,
-    race,
-    result,
     results,
     start,
 )

@@ -507,6 +507,29 @@ class TestJinja:
 
         assert (one, two) == ("/one", "/two")
 
+        clock.advance(70)
+        with app.test_request_context("/three"):
+            assert render_template_string(source) == "/three"
+
+    def test_a_stale_fragment_stands_in_for_one_that_fails(
+        self, cache: DogpileCache, clock: FakeClock
+    ) -> None:
+        app = Flask("site")
+        settings = {"backend": "memory", "clock": clock, "grace": 600}
+        app.config["DOGPILE_CACHE_REGIONS"] = {"default": settings}
+        cache.init_app(app)
+        source = "{% cache 'box', 60 %}{{ 1 // zero }}{% endcache %}"
+
+        with app.app_context():
+            told = [self.render(app, source, zero=1)]
+            clock.advance(70)
+            told.append(self.render(app, source, zero=0))
+            clock.advance(600)
+            with pytest.raises(ZeroDivisionError):
+                self.render(app, source, zero=0)
+
+        assert told == ["1", "1"]
+
     def test_who_comes_meanwhile_gets_the_stale_one(
         self, app: Flask, clock: FakeClock
     ) -> None:

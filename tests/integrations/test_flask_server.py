@@ -203,43 +203,49 @@ class TestCrowds:
             assert each.headers["Cache-Status"].startswith("dogpile; hit")
 
 
+@contextmanager
+def blogging(folder: Path, **environment: str) -> Iterator[Server]:
+    """Start the example."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = (str(EXAMPLE / "blog.py"), "--folder", str(folder), "--port", str(port))
+    with (folder / "log").open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-W", "error", *command],
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert process.stderr is not None
+    # It says so when it listens.
+    said = ""
+    for line in process.stderr:
+        said += line
+        if "CTRL+C" in line:
+            break
+    else:
+        pytest.fail(said)
+    drain = threading.Thread(target=process.stderr.read, daemon=True)
+    drain.start()
+    try:
+        yield Server(port)
+    finally:
+        process.terminate()
+        process.wait(30)
+        drain.join(30)
+        process.stderr.close()
+
+
 class TestBlog:
     """The example, as whoever tries it starts it."""
 
     @pytest.fixture
     def blog(self, tmp_path: Path) -> Iterator[Server]:
-        # What Werkzeug's server takes a socket by.
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        command = (str(EXAMPLE / "blog.py"), "--folder", str(tmp_path))
-        log = tmp_path / "log"
-        with log.open("w") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-u", "-W", "error", *command, "--port", str(port)],
-                cwd=tmp_path,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        assert process.stderr is not None
-        # It says so when it listens.
-        said = ""
-        for line in process.stderr:
-            said += line
-            if "CTRL+C" in line:
-                break
-        else:
-            pytest.fail(said)
-        drain = threading.Thread(target=process.stderr.read, daemon=True)
-        drain.start()
-        try:
-            yield Server(port)
-        finally:
-            process.terminate()
-            process.wait(30)
-            drain.join(30)
-            process.stderr.close()
+        with blogging(tmp_path) as made:
+            yield made
 
     def made(self, text: str) -> str:
         found = re.search(r'id="made">(\w+)<', text)
@@ -279,3 +285,21 @@ class TestBlog:
         for path in ("/post/none", "/author/none", "/?page=99"):
             answer, _ = blog.ask(path)
             assert answer.status == 404
+
+    @pytest.mark.server
+    @pytest.mark.parametrize("kind", ["redis", "memcached"])
+    def test_one_setting_moves_it_to_a_server(
+        self, kind: str, tmp_path: Path, request: pytest.FixtureRequest
+    ) -> None:
+        pytest.importorskip("redis" if kind == "redis" else "pymemcache")
+        port = request.getfixturevalue(f"{kind}_server").port
+        url = f"{kind}://127.0.0.1:{port}"
+
+        with blogging(tmp_path, FLASK_DOGPILE_CACHE_URL=url) as blog:
+            path = "/post/what-the-tide-leaves"
+            before = self.made(blog.ask(path)[1])
+            assert self.made(blog.ask(path)[1]) == before
+            blog.ask(f"{path}/comments", "POST", {"name": "Ada", "text": "Oh."})
+
+            assert "Oh." in blog.ask(path)[1]
+            assert not (tmp_path / "cache.db").exists()

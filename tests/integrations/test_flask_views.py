@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -276,7 +276,7 @@ class TestCrowds:
         def index() -> str:
             started.set()
             assert go.wait(10)
-            return session.setdefault("name", site.called())
+            return str(session.setdefault("name", site.called()))
 
         answers = Answers(site)
         answers.ask(1)
@@ -316,7 +316,7 @@ class TestCrowds:
         def index() -> str:
             if is_met.is_set():
                 both.wait()
-            return session.setdefault("name", site.called())
+            return str(session.setdefault("name", site.called()))
 
         site.get()
         is_met.set()
@@ -450,12 +450,13 @@ class TestGrace:
     def test_a_refresh_that_wants_the_client_says_so(
         self, site: Site, what: str
     ) -> None:
-        read = {
+        reads: dict[str, Callable[[], object]] = {
             "session": lambda: session.get("name"),
             "cookie": lambda: request.cookies.get("name"),
             "header": lambda: request.headers.get("User-Agent"),
             "address": lambda: request.environ.get("REMOTE_ADDR"),
-        }[what]
+        }
+        read = reads[what]
         errors: list[Any] = []
         is_reading = threading.Event()
         region = site.app.extensions["dogpile.cache"].region()

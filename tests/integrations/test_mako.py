@@ -15,6 +15,7 @@ pytest.importorskip("mako", reason="Mako is not installed")
 import mako.lookup  # type: ignore[import-untyped]  # Mako has no types
 import mako.template  # type: ignore[import-untyped]
 from mako import exceptions
+from mako.cache import register_plugin  # type: ignore[import-untyped]
 from markupsafe import Markup
 
 import dogpile.cache
@@ -927,8 +928,9 @@ class TestMethods:
         assert len(entries(regions["b"])) == 3
 
     def test_mako_still_keeps_settings_where_the_plugin_looks(self) -> None:
-        # Where Mako keeps what a section was first asked for with.
-        cache = mako.template.Template("", cache_impl="beaker").cache
+        # Mako's own class of plugins, which leaves the cache as it is.
+        register_plugin("bare", "mako.cache", "CacheImpl")
+        cache = mako.template.Template("", cache_impl="bare").cache
 
         cache._get_cache_kw({"__M_defname": "render_a", "region": "b"}, None)
 
@@ -1261,27 +1263,58 @@ class TestRendering:
         with pytest.raises(CreationCycleError):
             template.render()
 
+    def pages(self, folder: Path, region: CacheRegion) -> list[str]:
+        """Render two pages with the same layout, in a process of their own."""
+        lookup = TemplateLookup([str(folder)], cache_regions={"a": region})
+        return [lookup.get_template(name).render() for name in ("a.html", "b.html")]
+
+    @pytest.mark.parametrize(
+        "layout",
+        [
+            "<%page cached=True/>[${next.body()}]",
+            "<%page cached=True/>[${self.body()}]",
+            "<%page cached=True/>[<%block name='part'></%block>]",
+            "<%block name='frame' cached=True>[<%block name='part'></%block>]</%block>",
+            "<%def name='frame()' cached=True>[${self.part()}]</%def>${self.frame()}",
+        ],
+    )
     def test_a_layout_has_a_section_for_each_page(
-        self, folder: Path, region: CacheRegion
+        self, folder: Path, region: CacheRegion, layout: str
     ) -> None:
         # Mako's key is the layout's own: each page would show the first one.
+        page = '<%inherit file="base.html"/><%block name="part">{}</%block>'
         write(
             folder,
             {
-                "base.html": "<%page cached=True/>[${next.body()}]",
-                "a.html": '<%inherit file="base.html"/>a',
-                "b.html": '<%inherit file="base.html"/>b',
+                "base.html": layout,
+                "a.html": page.format("a"),
+                "b.html": page.format("b"),
             },
         )
-        lookup = TemplateLookup([str(folder)], cache_regions={"a": region})
 
-        pages = [lookup.get_template(name).render() for name in ("a.html", "b.html")]
-        lookup.get_template("base.html").cache.invalidate_body()
-        write(folder, {"a.html": '<%inherit file="base.html"/>changed'})
-        fresh = TemplateLookup([str(folder)], cache_regions={"a": region})
+        pages = self.pages(folder, region)
+        write(folder, {"a.html": page.format("c"), "b.html": page.format("d")})
+        kept = self.pages(folder, region)
+        base = TemplateLookup([str(folder)], cache_regions={"a": region})
+        base.get_template("base.html").cache.impl.invalidate_template()
 
-        assert pages == ["[a]", "[b]"]
-        assert fresh.get_template("a.html").render() == "[changed]"
+        assert pages == kept == ["[a]", "[b]"]
+        assert self.pages(folder, region) == ["[c]", "[d]"]
+
+    def test_a_page_that_nothing_inherits_from_has_one_section(
+        self, region: CacheRegion, made: Calls
+    ) -> None:
+        template = Template(
+            "<%page cached=True/><%block name='part'>${made()}</%block>",
+            cache_regions={"a": region},
+        )
+
+        pages = [words(template, made=made) for _ in range(2)]
+        found = template.cache.get("render_body")
+        template.cache.invalidate_body()
+
+        assert (pages, found) == ([["1"], ["1"]], "1")
+        assert words(template, made=made) == ["2"]
 
 
 class TestFailures:

@@ -197,7 +197,7 @@ class TestForms:
         assert asyncio.run(scenario()) == [1, 1]
 
     def test_a_lambda_will_do(self, region: CacheRegion, record: Recorder) -> None:
-        f: Any = region.cache_on_arguments()(lambda a: record(a))  # noqa: PLW0108 - it is one
+        f: Any = region.cache_on_arguments()(lambda a: record(a))
 
         assert [f(1), f(1), f(2)] == [1, 1, 2]
 

@@ -343,7 +343,7 @@ class TestFaults:
         region.on("backend_error", seen)
 
         with pytest.warns(RuntimeWarning, match="could not be stored"):
-            region.get_or_create("key", lambda: threading.Lock())  # noqa: PLW0108 - named by the warning
+            region.get_or_create("key", lambda: threading.Lock())
 
         assert seen.told == [("backend_error", "key")]
 

@@ -208,7 +208,7 @@ class RegionModel(RuleBasedStateMachine):
         is_fresh = self.is_fresh(region, key)
         got = self.regions[region].get_or_create(
             self.key(key),
-            lambda: self.next_number(),  # noqa: PLW0108 - a plain function
+            lambda: self.next_number(),
         )
         if is_fresh:
             assert got == self.values[region, key].payload
