@@ -64,7 +64,7 @@ def single(effort: Effort) -> Readings:
             "get": by_turns(gets, effort, **how),
             "get_or_create, a hit": by_turns(asks, effort, **how),
             # Not the least: a checkpoint now and then is a part of it.
-            "put": by_turns(puts, effort, pick=statistics.fmean, **how),
+            "put": by_turns(puts, effort, pick=statistics.median, **how),
         }
 
 

@@ -78,6 +78,8 @@ def region() -> SimpleNamespace:
         expiration_time: Any = None,
         should_cache_fn: Any = None,
         creator_args: Any = None,
+        *,
+        in_place: bool = False,
         **policy: Any,
     ) -> Any:
         entry = store.get(key)
@@ -114,6 +116,8 @@ def region_missing() -> SimpleNamespace:
         expiration_time: Any = None,
         should_cache_fn: Any = None,
         creator_args: Any = None,
+        *,
+        in_place: bool = False,
         **policy: Any,
     ) -> Any:
         try:

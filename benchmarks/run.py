@@ -36,6 +36,7 @@ _MODULES = (
     "bench_evictions",
     "bench_imports",
     "bench_flask",
+    "bench_servers",
 )
 # Seconds after which a round is given up.
 _PATIENCE = 900

@@ -439,8 +439,8 @@ async def _store(
         stored = value is not NO_VALUE and not isinstance(value, Skipped)
         if stored and wanted is not None:
             stored = wanted(value)
-        if lease is None:
-            continue
+        if lease is None or job.flight.done:
+            continue  # in the child of a fork, the lease is its parent's
         if not stored or job.flight.void:
             if stored:
                 doubt(storage, job.flight)
@@ -505,7 +505,7 @@ async def _give_up(
         if isinstance(error, Exception):
             storage.events.emit("create_failed", job.name, error=error, seconds=seconds)
         lease = leased.get(job.key)
-        if lease is None:
+        if lease is None or job.flight.done:
             continue
         if isinstance(error, Exception) and await keep_stale(
             ports, storage, job.key, job.flight, lease, many.policy, job.seen

@@ -13,7 +13,7 @@ from dogpile.cache.exception import BackendError, CodecError
 from dogpile.cache.flight import ABANDONED, Flight, lead, unlead
 from dogpile.cache.lease import RENEWER, pauses
 from dogpile.cache.policy import EARLY, FRESH, MISS, STALE, Policy, kept_for
-from dogpile.cache.ports import Carried, Ports, name_of
+from dogpile.cache.ports import Carried, Ports, name_of, quick
 from dogpile.cache.records import records
 from dogpile.cache.storage import Storage
 
@@ -267,7 +267,8 @@ async def run_creator(
 
 
 def _given(creator: Callable[[Creation], Any], context: Creation) -> Callable[[], Any]:
-    return functools.partial(creator, context)
+    given = functools.partial(creator, context)
+    return quick(given) if getattr(creator, "quick", False) else given
 
 
 def _note_failure(
@@ -319,6 +320,8 @@ async def _commit(
     value: CachedValue | None,
 ) -> None:
     """Store a created value; whatever happens to the cache, the value is fine."""
+    if flight.done:
+        return  # in the child of a fork: the lease is its parent's
     if value is None or flight.void:
         if value is not None:
             doubt(storage, flight)
@@ -372,6 +375,8 @@ async def _give_up(
     error: BaseException,
 ) -> None:
     """End the lease of a creation that failed, and tell who waits for it."""
+    if flight.done:
+        return  # in the child of a fork: the lease is its parent's
     if isinstance(error, Carried):
         error = error.error
     failure = None

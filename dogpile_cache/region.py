@@ -436,7 +436,7 @@ class CacheRegion(AsyncTwins):
         explicit = expiration_time is not None
         if explicit:
             settings["expiration_time"] = expiration_time
-        return self.storage.policy.merged(settings), explicit
+        return self.storage.wished(settings), explicit
 
     def _by_age(self, expiration_time: Any, ignore_expiration: bool | None) -> bool:
         if ignore_expiration is not None:

@@ -135,6 +135,7 @@ class Storage:
         #: Called when what was judged before has to be judged anew; by region.
         self.watchers = shared.watchers
         self._shared_rests: dict[tuple[tuple[str, str], ...], Mapping[str, Any]] = {}
+        self._wished: dict[tuple[tuple[str, Any], ...], Policy] = {}
         #: The records that are read with each value: its own, its parents'.
         self.records: tuple[str, ...] = (self.record,)
         if parent is not None:
@@ -286,6 +287,15 @@ class Storage:
         self._marks[name] = (mark, self.clock.monotonic() + self.generation_ttl)
         if before != mark:
             self.shared.version = object()
+        if len(self._marks) > _MOST_MARKS:
+            self._forget_marks()
+
+    def _forget_marks(self) -> None:
+        """Drop what is not known well enough any more: there are many tags."""
+        now = self.clock.monotonic()
+        for name, (_, until) in list(self._marks.items()):
+            if until < now and name not in self.records:
+                self._marks.pop(name, None)
 
     def renew_held(self, name: str, *, hard: bool) -> None:
         """Renew a record that is kept in this process."""
@@ -488,6 +498,25 @@ class Storage:
             return self.records
         return (*self.records, *self.tag_records(policy.tags))
 
+    def wished(self, settings: Mapping[str, Any]) -> Policy:
+        """Return the region's policy with some fields replaced, for one call.
+
+        :raises ValidationError: an unknown name, or a value that is no use.
+        """
+        try:
+            asked = tuple(settings.items())
+            known = self._wished.get(asked)
+        except TypeError:  # not everything that is given can be hashed
+            return self.policy.merged(settings)
+        if known is None:
+            known = self.policy.merged(settings)
+            if "version" in settings:
+                return known  # 1 and True are alike, and other versions
+            if len(self._wished) >= _MANY:
+                self._wished.clear()
+            self._wished[asked] = known
+        return known
+
     # Decisions
 
     def judge(
@@ -621,6 +650,8 @@ class Pending:
 
 
 _UNKNOWN = (NEVER, -math.inf)
+# Records whose marks are remembered, tags included.
+_MOST_MARKS = 20_000
 # Sets of marks whose mapping is remembered.
 _MANY = 1000
 

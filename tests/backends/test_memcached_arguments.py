@@ -470,6 +470,8 @@ def test_a_derived_class_keeps_the_leases_of_a_client_of_ours() -> None:
 
 
 def test_the_names_of_1_x_are_there() -> None:
+    pytest.importorskip("bmemcached")
+    pytest.importorskip("memcache")
     module = importlib.import_module("dogpile.cache.backends.memcached")
 
     for name in memcached.__all__:

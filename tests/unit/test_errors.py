@@ -151,8 +151,14 @@ class TestConfiguration:
             make_region("dogpile.cache.memroy", name="pages")
 
     def test_arguments_without_a_backend_are_told(self) -> None:
-        with pytest.raises(ValidationError, match=r"'dogpile\.cache\.memroy' is none"):
-            make_region("dogpile.cache.memroy", arguments={"max_entries": 10})
+        with pytest.raises(ValidationError, match=r"'memory' is none"):
+            make_region("memory", arguments={"max_entries": 10})
+
+    def test_a_misspelt_backend_is_no_regions_name(self) -> None:
+        with pytest.raises(
+            PluginNotFound, match=r"did you mean 'dogpile\.cache\.memory'"
+        ):
+            make_region("dogpile.cache.memroy")
 
     def test_settings_of_a_backend_without_one_are_told(self) -> None:
         with pytest.raises(ValidationError, match=r"signing_key.*configure\(\)"):

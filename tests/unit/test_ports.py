@@ -244,7 +244,7 @@ class TestThreadPorts:
 
         flight, _ = FlightTable().board("key")
         token = lead(flight)
-        is_started = THREAD_PORTS.start(work)
+        is_started = THREAD_PORTS.start(work, lambda: None)
         unlead(token)
 
         assert is_started
@@ -383,7 +383,7 @@ class TestLoopPorts:
                 await ports.pause(clock, 5)
                 done.set()
 
-            loop_ports().start(work)
+            loop_ports().start(work, lambda: None)
             gc.collect()
             await clock.await_for_sleepers(1)
             clock.advance(5)
