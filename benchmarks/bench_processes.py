@@ -211,7 +211,7 @@ def _crowd(
         for key in keys:
             here.wait()
             began = perf_counter()
-            ask(key, lambda key=key: _created(Path(folder, key)))  # type: ignore[misc]
+            ask(key, lambda key=key: _created(Path(folder, key)))
             waits.append(perf_counter() - began)
 
     crowd = [threading.Thread(target=come) for _ in range(_THREADS)]

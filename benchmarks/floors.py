@@ -97,8 +97,10 @@ def region() -> SimpleNamespace:
         values = []
         for key in keys:
             entry = store.get(key)
-            is_good = entry is not None and now < entry[1]
-            values.append(entry[0] if is_good else None)
+            if entry is not None and now < entry[1]:
+                values.append(entry[0])
+            else:
+                values.append(None)
         return values
 
     return SimpleNamespace(

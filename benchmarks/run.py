@@ -129,6 +129,9 @@ def measure_all(options: argparse.Namespace) -> int:
     for figure in figures():
         if options.only and figure.name not in options.only:
             continue
+        if not figure.rows:
+            print(f"\nskipped: {figure.name}: what it measures is not installed")
+            continue
         try:
             found = measured(figure, options, old)
         except (OSError, subprocess.SubprocessError) as error:
@@ -178,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     names = [figure.name for figure in figures()]
     if options.list:
-        print("\n".join(names))
+        print("\n".join(figure.name for figure in figures() if figure.rows))
         return 0
     for name in options.only or ():
         if name not in names:

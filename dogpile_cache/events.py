@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import weakref
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from threading import Lock
@@ -129,10 +131,15 @@ class Statistics:
     """Counts of a region's events, from the moment they are asked for."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self.forget()
+        _statistics.add(self)
         self._counts = dict.fromkeys(EVENTS, 0)
         self._created = 0.0
         self._waited = 0.0
+
+    def forget(self) -> None:
+        """Be free in the child of a fork: a lost thread may hold the lock."""
+        self._lock = Lock()
 
     def __call__(self, event: Event) -> None:
         """Count an event."""
@@ -162,3 +169,15 @@ class Statistics:
         mean = created / counts["create"] if counts["create"] else 0.0
         counts["seconds_saved"] = hits * mean
         return counts
+
+
+_statistics: weakref.WeakSet[Statistics] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for statistics in list(_statistics):
+        statistics.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -10,6 +10,8 @@ Nygard: *Release It!*, 2nd edition, 2018, chapter 5 (circuit breaker).
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from threading import Lock
 from typing import Any
@@ -87,13 +89,18 @@ class Guard:
     ) -> None:
         self._backend = backend
         self._clock = clock
-        self._lock = Lock()
         self._pause = 0.0
         self._retry_at = 0.0
-        self._is_probing = False
+        self.forget()
+        _guards.add(self)
         #: Whether calls are refused; asked on each of them.
         self.is_open = False
         self.journal = Journal(overflow)
+
+    def forget(self) -> None:
+        """Start anew in the child of a fork: who tries is not there, nor its lock."""
+        self._lock = Lock()
+        self._is_probing = False
 
     def admit(self, name: str) -> None:
         """Let one caller try an open breaker, and refuse all others.
@@ -213,3 +220,15 @@ class Guard:
         except BackendUnavailable:
             self.refused(name, given)
             raise
+
+
+_guards: weakref.WeakSet[Guard] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for guard in list(_guards):
+        guard.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

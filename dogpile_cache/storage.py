@@ -625,6 +625,11 @@ class Pending:
     """The refreshes that are under way in the background."""
 
     def __init__(self) -> None:
+        self.forget()
+        _pendings.add(self)
+
+    def forget(self) -> None:
+        """Start anew in the child of a fork: the refreshes are its parent's."""
         self._count = 0
         self._changed = threading.Condition()
 
@@ -654,6 +659,18 @@ _UNKNOWN = (NEVER, -math.inf)
 _MOST_MARKS = 20_000
 # Sets of marks whose mapping is remembered.
 _MANY = 1000
+
+
+_pendings: weakref.WeakSet[Pending] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for pending in list(_pendings):
+        pending.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def new_id() -> str:

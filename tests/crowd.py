@@ -223,9 +223,14 @@ def wait_until(is_so: Callable[[], Any]) -> None:
         time.sleep(0.001)
 
 
-def pass_until_done(clock: FakeClock, crowd: Iterable[Future[Any]]) -> None:
-    """Let time pass for those that look at a lease now and then."""
-    wait_until(lambda: clock.advance(0.01) or all(each.done() for each in crowd))
+def pass_until_done(
+    clock: FakeClock, crowd: Iterable[Future[Any]], *, step: float = 0.01
+) -> None:
+    """Let time pass for those that look at a lease now and then.
+
+    :param step: seconds; large ones where nobody's lease may end too early.
+    """
+    wait_until(lambda: clock.advance(step) or all(each.done() for each in crowd))
 
 
 class Interrupting(FakeClock):

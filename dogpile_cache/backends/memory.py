@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import pickle
+import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, MutableMapping, Sequence
 from threading import Lock
@@ -118,6 +120,7 @@ class MemoryBackend(CacheBackend):
         #: The generation records, where no eviction reaches them.
         self.records: dict[str, str] = {}
         self.lock = Lock()
+        _backends.add(self)
         self._given: MutableMapping[KeyType, Any] | None = given
         self._copies = bool(arguments.get("copy"))
         policy = arguments.get("policy", "s3fifo")
@@ -281,6 +284,22 @@ class MemoryBackend(CacheBackend):
 
     def __len__(self) -> int:
         return len(self._entries if self._given is None else self._given)
+
+    def forget(self) -> None:
+        """Be free in the child of a fork: a lost thread may hold the lock."""
+        self.lock = Lock()
+
+
+_backends: weakref.WeakSet[MemoryBackend] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for backend in list(_backends):
+        backend.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class MemoryPickleBackend(DefaultSerialization, MemoryBackend):

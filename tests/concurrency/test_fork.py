@@ -49,7 +49,7 @@ class TestAmidCreations:
             assert not region.storage.flights.is_flying("key")
             # It has to wait for what is left of its parent's lease.
             mine = start(region.get_or_create, "key", lambda: "of the child")
-            pass_until_done(clock_of(region), [mine])
+            pass_until_done(clock_of(region), [mine], step=0.2)
             assert result(mine) == "of the child"
 
         code = in_child(act)
@@ -155,7 +155,7 @@ class TestAmidCreations:
 
         def ask() -> None:
             mine = start(region.get_or_create, "key", lambda: "of the child")
-            pass_until_done(clock_of(region), [mine])
+            pass_until_done(clock_of(region), [mine], step=0.2)
             assert result(mine) == "of the child"
 
         assert region.get_or_create("key", lambda: in_child(ask)) == 0

@@ -190,7 +190,7 @@ class TestKilled:
         victim.kill()
 
         waiters = [start(region.get_or_create, "key", lambda: "new") for _ in range(4)]
-        pass_until_done(clock_of(region), waiters)
+        pass_until_done(clock_of(region), waiters, step=0.2)
 
         assert results(waiters) == ["new"] * 4
         # What it took to fork and to start threads is in the lease, too.
@@ -234,7 +234,7 @@ class TestKilled:
             ["c", "b", "a"],
             lambda *keys: [f"new {key}" for key in keys],
         )
-        pass_until_done(clock_of(region), [waiter])
+        pass_until_done(clock_of(region), [waiter], step=0.2)
 
         assert result(waiter) == ["new c", "new b", "new a"]
 

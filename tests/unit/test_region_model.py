@@ -20,6 +20,8 @@ OF_FUNCTION = 4
 ROOT, USERS = "root", "users"
 TAGS = ("red", "blue")
 
+DEEDS = ("put", "delete", "invalidate", "invalidate_tags")
+
 keys = st.sampled_from(["a", "b", "f(1)", "f('x')"])
 several_keys = st.lists(keys, max_size=4)
 regions = st.sampled_from([ROOT, USERS])
@@ -251,26 +253,37 @@ class RegionModel(RuleBasedStateMachine):
             self.store(ROOT, key, got, lifetime=OF_FUNCTION)
 
     @rule(
+        argument=st.sampled_from([1, "x"]),
+        deed=st.sampled_from(DEEDS),
+        region=regions,
+        key=keys,
+        hard=st.booleans(),
+    )
+    def call_before_and_after(
+        self, argument: int | str, deed: str, region: str, key: str, hard: bool
+    ) -> None:
+        """Call what remembers its values by its arguments, and must forget them."""
+        self.call(argument)
+        self.act(deed, region, key, hard=hard)
+        self.call(argument)
+
+    @rule(
         region=regions,
         key=keys,
         other=keys,
-        deed=st.sampled_from(["put", "delete", "invalidate", "invalidate_tags"]),
+        deed=st.sampled_from(DEEDS),
+        hard=st.booleans(),
     )
-    def create_late(self, region: str, key: str, other: str, deed: str) -> None:
+    def create_late(
+        self, region: str, key: str, other: str, deed: str, hard: bool
+    ) -> None:
         """Do something to a value, or to all, while one is created."""
         if self.is_fresh(region, key):
             return
         marks = dict(self.marks)
 
         def create() -> int:
-            if deed == "put":
-                self.put(region, other, (), None)
-            elif deed == "delete":
-                self.delete(region, other)
-            elif deed == "invalidate":
-                self.invalidate(region, hard=True)
-            else:
-                self.invalidate_tags(region, TAGS, hard=True)
+            self.act(deed, region, other, hard=hard)
             return self.next_number()
 
         got = self.regions[region].get_or_create(self.key(key), create)
@@ -278,6 +291,16 @@ class RegionModel(RuleBasedStateMachine):
         assert got == self.numbers
         if other != key and marks == self.marks:
             self.store(region, key, got)
+
+    def act(self, deed: str, region: str, key: str, *, hard: bool) -> None:
+        if deed == "put":
+            self.put(region, key, (), None)
+        elif deed == "delete":
+            self.delete(region, key)
+        elif deed == "invalidate":
+            self.invalidate(region, hard)
+        else:
+            self.invalidate_tags(region, TAGS, hard)
 
     @rule()
     def reopen(self) -> None:
@@ -337,7 +360,7 @@ class SqliteModel(RegionModel):
             shutil.rmtree(self.folder)
 
 
-QUICK = settings(max_examples=50, stateful_step_count=30, deadline=None)
+QUICK = settings(max_examples=120, stateful_step_count=30, deadline=None)
 
 TestMemoryModel = MemoryModel.TestCase
 TestOtherMemoryModel = OtherMemoryModel.TestCase
@@ -345,6 +368,6 @@ TestMemoryPickleModel = MemoryPickleModel.TestCase
 TestSqliteModel = SqliteModel.TestCase
 
 TestMemoryModel.settings = QUICK
-TestOtherMemoryModel.settings = settings(QUICK, max_examples=25)
-TestMemoryPickleModel.settings = settings(QUICK, max_examples=25)
-TestSqliteModel.settings = settings(QUICK, max_examples=15)
+TestOtherMemoryModel.settings = settings(QUICK, max_examples=40)
+TestMemoryPickleModel.settings = settings(QUICK, max_examples=40)
+TestSqliteModel.settings = settings(QUICK, max_examples=25)
