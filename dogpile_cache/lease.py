@@ -264,13 +264,20 @@ class Renewer:
             self._held[handle] = _Held(backend, lease, seconds, clock, due)
             self._is_new = True
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="dogpile-renewer", daemon=True
-                )
-                self._thread.start()
+                self._start()
             elif due < self._wakes_at:
                 self._wakeup.notify()
         return handle
+
+    def _start(self) -> None:
+        thread = threading.Thread(
+            target=self._run, name="dogpile-renewer", daemon=True
+        )
+        # There are no more threads when the interpreter ends: the lease is
+        # not renewed then, and may end before its creation.
+        with contextlib.suppress(RuntimeError):
+            thread.start()
+            self._thread = thread
 
     def drop(self, handle: int) -> None:
         """Renew a lease no longer."""

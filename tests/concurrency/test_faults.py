@@ -400,5 +400,3 @@ def test_a_dead_holder_stops_nobody_for_longer(
     assert result(heir) == "heir"
     # It asks four times a second.
     assert clock_of(region).monotonic() <= 10 + PATIENCE
-
-

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from crowd import (
     PATIENCE,
+    SHARED,
     Creator,
     Maker,
     clock_of,
     error,
     errors,
     never,
+    pass_until_done,
     result,
     results,
     settle,
@@ -28,8 +30,10 @@ from dogpile.cache.exception import (
     CreationCycleError,
     CreatorTimeout,
 )
+from dogpile.cache.lease import Renewer
 from dogpile.cache.lock import Lock, NeedRegenerationException
 from dogpile.cache.ports import Workers
+from dogpile.cache.testing import FakeClock
 
 
 class TestOneCreation:
@@ -860,3 +864,121 @@ class TestBackgroundThreads:
         assert done.acquire(timeout=PATIENCE)
 
         wait_until(lambda: workers._threads == 1)
+
+    def test_where_no_thread_can_start_values_are_created(
+        self, make: Maker, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        region = make(kind)
+        renewer = Renewer()
+
+        def refuse(thread: Any) -> None:
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("dogpile.cache.leader.RENEWER", renewer)
+            patch.setattr("dogpile.cache.flow_multi.RENEWER", renewer)
+            patch.setattr(threading.Thread, "start", refuse)
+            assert region.get_or_create("key", lambda: "value") == "value"
+            assert region.get_or_create_multi(["a"], lambda *keys: [1]) == [1]
+
+        assert region.get_multi(["key", "a"]) == ["value", 1]
+        assert renewer._thread is None
+
+
+class TestRenewing:
+    @pytest.mark.parametrize("kind", SHARED)
+    def test_a_creation_keeps_its_lease_for_as_long_as_it_takes(
+        self, make: Maker, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        renewer = Unhurried()
+        monkeypatch.setattr("dogpile.cache.leader.RENEWER", renewer)
+        clock = FakeClock()
+        ours = make(kind, clock=clock, lease_time=9)
+        theirs = make(kind, clock=clock, lease_time=9)
+        creator = Creator("value")
+
+        one = start(ours.get_or_create, "key", creator.plain)
+        creator.await_call()
+        for _ in range(10):
+            clock.advance(4)
+            renewer.renew_due()
+        other = start(theirs.get_or_create, "key", never)
+        clock.wait_for_sleepers(1, PATIENCE)
+        creator.finish()
+        pass_until_done(clock, [one, other])
+
+        assert results([one, other]) == ["value", "value"]
+
+    @pytest.mark.parametrize("kind", SHARED)
+    def test_a_lease_that_was_voided_is_renewed_no_longer(
+        self, make: Maker, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        renewer = Unhurried()
+        monkeypatch.setattr("dogpile.cache.leader.RENEWER", renewer)
+        region = make(kind, lease_time=9)
+        creator = Creator("value")
+
+        one = start(region.get_or_create, "key", creator.plain)
+        creator.await_call()
+        region.delete("key")
+        clock_of(region).advance(4)
+        renewer.renew_due()
+        left = len(renewer._held)
+        creator.finish()
+        result(one)
+
+        assert left == 0
+
+    @pytest.mark.parametrize("kind", SHARED)
+    def test_what_has_ended_is_renewed_no_longer(
+        self, make: Maker, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        renewer = Unhurried()
+        monkeypatch.setattr("dogpile.cache.leader.RENEWER", renewer)
+        monkeypatch.setattr("dogpile.cache.flow_multi.RENEWER", renewer)
+        region = make(kind)
+        failing = Creator(ValueError("broken"))
+        failing.finish()
+
+        region.get_or_create("value", lambda: "value")
+        region.get_or_create_multi(["a", "b"], lambda *keys: [1, 2])
+        with pytest.raises(ValueError, match="broken"):
+            region.get_or_create("error", failing.plain)
+
+        assert renewer._held == {}
+
+    def test_what_comes_while_others_are_renewed_is_not_overlooked(
+        self, make: Maker
+    ) -> None:
+        region = make("sqlite", clock=Clock())
+        backend: Any = region.actual_backend
+        renewed = threading.Semaphore(0)
+
+        class Late(Renewer):
+            """Is given a lease just when it has looked for what is due."""
+
+            comes = True
+
+            def renew_due(self) -> float:
+                pause = super().renew_due()
+                if self.comes:
+                    self.comes = False
+                    self.keep(backend, backend.lease("late", 0.3), 0.3, region.clock)
+                return pause
+
+            def _renew(self, handle: int, held: Any) -> float:
+                renewed.release()
+                self.drop(handle)
+                return 1.0
+
+        renewer = Late()
+        renewer.keep(backend, backend.lease("first", 600), 600, region.clock)
+
+        assert renewed.acquire(timeout=PATIENCE / 10)
+
+
+class Unhurried(Renewer):
+    """Renews when the test says so, in its thread."""
+
+    def _run(self) -> None:
+        """Leave it to the test."""

@@ -49,10 +49,17 @@ def lines(report: Any, measure: Any, row: Any, *rounds: dict[str, float]) -> Any
 
 
 @pytest.mark.slow
-def test_every_figure_is_measured(tmp_path: Path) -> None:
-    names = run("--list").stdout.split()
+@pytest.mark.parametrize(
+    "needs_servers",
+    [False, pytest.param(True, marks=pytest.mark.server)],
+    ids=["here", "servers"],
+)
+def test_every_figure_is_measured(tmp_path: Path, needs_servers: bool) -> None:
+    known = run("--list").stdout.split()
+    names = [name for name in known if name.startswith("servers") is needs_servers]
 
     ran = run(
+        *(part for name in names for part in ("--only", name)),
         *("--rounds", 1, "--scale", 0.002, "--without-1x"),
         *("--json", tmp_path / "rounds.json", "--rst", tmp_path / "table.rst"),
     )
