@@ -8,7 +8,7 @@ import pickle
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, MutableMapping, Sequence
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 from dogpile.cache.api import (
@@ -119,7 +119,8 @@ class MemoryBackend(CacheBackend):
         self.is_mixed = False
         #: The generation records, where no eviction reaches them.
         self.records: dict[str, str] = {}
-        self.lock = Lock()
+        # Who is told of an eviction may write in turn.
+        self.lock = RLock()
         _backends.add(self)
         self._given: MutableMapping[KeyType, Any] | None = given
         self._copies = bool(arguments.get("copy"))
@@ -287,7 +288,7 @@ class MemoryBackend(CacheBackend):
 
     def forget(self) -> None:
         """Be free in the child of a fork: a lost thread may hold the lock."""
-        self.lock = Lock()
+        self.lock = RLock()
 
 
 _backends: weakref.WeakSet[MemoryBackend] = weakref.WeakSet()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -184,7 +185,9 @@ def divide(region: CacheRegion) -> None:
 
 def listen(region: CacheRegion) -> None:
     def note(event: Event) -> None:
-        print(event.name, event.region, event.key, event.details)
+        assert_type(event.name, str)
+        assert_type(event.region, str | None)
+        assert_type(event.details, Mapping[str, Any])
 
     stop = region.on("create", note)
     stop()
@@ -328,7 +331,6 @@ def call_wrongly(repository: Repository) -> None:
     bare(1, limit=5)  # type: ignore[call-arg]  # there is no such one
     repository.method("1")  # type: ignore[arg-type]  # a number
     many("1")  # type: ignore[arg-type]  # a number
-    assert_type(coroutine(1), Coroutine[Any, Any, bytes])
 
 
 # Writing backends
@@ -336,7 +338,7 @@ def call_wrongly(repository: Repository) -> None:
 
 class DictionaryBackend(CacheBackend):
     def __init__(self, arguments: Mapping[str, Any]) -> None:
-        self.cache: dict[KeyType, Any] = {}
+        self.cache: dict[KeyType, CachedValue] = {}
 
     def get(self, key: KeyType) -> CacheReturnType:
         return self.cache.get(key, NO_VALUE)
@@ -367,7 +369,7 @@ class OwnBytesBackend(BytesBackend):
 
 class LoggingProxy(ProxyBackend):
     def set(self, key: KeyType, value: Any) -> None:
-        print("setting", key)
+        logging.info("setting %r", key)
         self.proxied.set(key, value)
 
 
@@ -392,7 +394,7 @@ def fail(region: CacheRegion) -> None:
     except RegionNotConfigured:
         region.configure("dogpile.cache.null")
     except ValidationError as error:
-        print(error)
+        logging.warning("%s", error)
     except DogpileCacheException:
         raise
 
@@ -402,4 +404,4 @@ def lock_by_hand(mutex: CacheMutex) -> None:
         raise NeedRegenerationException
 
     with Lock(mutex, lambda: (5, 1000.0), read_value, expiretime=60) as value:
-        print(value)
+        logging.info("%d", value)
