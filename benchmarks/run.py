@@ -100,9 +100,17 @@ def measured(
         own = elsewhere(sys.executable, figure, effort)
         its = None
         if old is not None and figure.with_classic:
-            its = elsewhere(old, figure, effort._replace(is_classic=True))
+            its = _of_classic(old, figure, effort)
         rounds.append(report.joined(own, its))
     return report.summed_up(figure, rounds)
+
+
+def _of_classic(old: str, figure: Figure, effort: Effort) -> Readings | None:
+    try:
+        return elsewhere(old, figure, effort._replace(is_classic=True))
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"skipped: a round of dogpile.cache {CLASSIC}: {error}")
+        return None
 
 
 def _old(options: argparse.Namespace) -> str | None:

@@ -270,9 +270,7 @@ class Renewer:
         return handle
 
     def _start(self) -> None:
-        thread = threading.Thread(
-            target=self._run, name="dogpile-renewer", daemon=True
-        )
+        thread = threading.Thread(target=self._run, name="dogpile-renewer", daemon=True)
         # There are no more threads when the interpreter ends: the lease is
         # not renewed then, and may end before its creation.
         with contextlib.suppress(RuntimeError):

@@ -230,7 +230,12 @@ def pass_until_done(
 
     :param step: seconds; large ones where nobody's lease may end too early.
     """
-    wait_until(lambda: clock.advance(step) or all(each.done() for each in crowd))
+
+    def is_done() -> bool:
+        clock.advance(step)
+        return all(each.done() for each in crowd)
+
+    wait_until(is_done)
 
 
 class Interrupting(FakeClock):

@@ -209,7 +209,7 @@ def scene(kind: str, truth: Truth) -> Scene:
         expiration_time=1000,
         arguments=bounds,
         grace=0,
-        **({"tags": ("tag",)} if kind == "invalidate tags" else {}),
+        tags=("tag",) if kind == "invalidate tags" else (),
     )
     space = region.namespace("inner") if kind == "namespace" else region
 
@@ -220,7 +220,7 @@ def scene(kind: str, truth: Truth) -> Scene:
 
     writes: dict[str, Callable[[int], Any]] = {
         "put": lambda number: space.put("1", number),
-        "set": lambda number: load.set(number, 1),
+        "set": lambda number: load.set(number, 1),  # type: ignore[attr-defined]
         "delete": lambda number: space.delete("1"),
         "put and delete": lambda number: (
             space.delete("1") if number % 2 else space.put("1", number)

@@ -130,7 +130,9 @@ def test_a_storm_leaves_nothing_stale(
     seen = play.everywhere(processes.storm, kind, filename, 4, ROUNDS[kind])
 
     assert [wrong for weather in seen for wrong in weather.wrong] == []
-    counts = sum((weather.counts for weather in seen), Counter())
+    counts: Counter[str] = Counter()
+    for weather in seen:
+        counts.update(weather.counts)
     # It was a storm: there was something to be refused.
     assert counts["refused"] > 0
     assert counts["created"] > 0
@@ -148,6 +150,12 @@ def fork(act: Callable[[], Any]) -> int:
         act()
     finally:
         os._exit(1)
+
+
+def hang(step: Callable[[], Any]) -> Any:
+    """Say that one has come so far, and go no further."""
+    step()
+    signal.pause()
 
 
 class Victim:
@@ -180,7 +188,7 @@ class TestKilled:
 
     def hold(self, make: Maker, kind: str, step: Callable[[], Any]) -> None:
         region = make(kind, clock=FakeClock(time.time()), lease_time=10, grace=100)
-        region.get_or_create("key", lambda: [step(), signal.pause()], grace=0)
+        region.get_or_create("key", lambda: hang(step), grace=0)
 
     def test_a_holder_stops_others_for_its_lease_time(
         self, make: Maker, kind: str, region: CacheRegion
@@ -205,7 +213,7 @@ class TestKilled:
         def refresh(step: Callable[[], Any]) -> None:
             clock = clock_of(region)
             # Creates in the caller's own thread, as there is no grace.
-            region.get_or_create("key", lambda: [step(), signal.pause()], grace=None)
+            region.get_or_create("key", lambda: hang(step), grace=None)
             clock.advance(0)
 
         victim = Victim(refresh)
@@ -223,7 +231,7 @@ class TestKilled:
     ) -> None:
         def hold(step: Callable[[], Any]) -> None:
             mine = make(kind, clock=FakeClock(time.time()), lease_time=10)
-            mine.get_or_create_multi(["a", "b"], lambda *keys: [step(), signal.pause()])
+            mine.get_or_create_multi(["a", "b"], lambda *keys: hang(step))
 
         victim = Victim(hold)
         victim.await_steps()

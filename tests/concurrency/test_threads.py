@@ -542,7 +542,12 @@ class TestEarlyRefresh:
         region = make(kind, expiration_time=60, early=1.0)
         clock = clock_of(region)
         monkeypatch.setattr("random.random", lambda: 0.999)
-        region.get_or_create("key", lambda: clock.advance(5) or "old")
+
+        def take_long() -> str:
+            clock.advance(5)
+            return "old"
+
+        region.get_or_create("key", take_long)
         clock.advance(50)
         creator = Creator("new")
 
