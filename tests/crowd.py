@@ -16,7 +16,7 @@ from dogpile.cache.testing import FakeClock
 _T = TypeVar("_T")
 
 #: Real seconds after which something must be wrong; nothing waits that long.
-PATIENCE = 15.0
+PATIENCE = 30.0
 
 #: Every way from a region to a backend that this package brings along.
 KINDS = (
