@@ -281,6 +281,7 @@ async def _create_jobs(
     began = storage.clock.monotonic()
     try:
         values = await _run(ports, storage, many, mine)
+        wanted = [_wanted(many.policy, value) for value in values]
     except BaseException as error:
         spent = storage.clock.monotonic() - began
         await _give_up(ports, storage, many, mine, leased, error, spent)
@@ -294,12 +295,21 @@ async def _create_jobs(
         for job in mine:
             storage.events.emit("create", job.name, seconds=seconds / len(mine))
     more = {"d": seconds / len(mine)} if many.policy.early else None
-    await _store(ports, storage, many, mine, leased, values, started, marks, more)
+    created = list(zip(mine, wanted, strict=True))
+    await _store(ports, storage, many, created, leased, started, marks, more)
     for job, value in zip(mine, values, strict=True):
         payload = value.value if isinstance(value, Skipped) else value
         answers[job.key] = payload
         storage.flights.land(job.flight, payload)
     return remote
+
+
+def _wanted(policy: Policy, value: Any) -> Any:
+    """Return a created value, or ``NO_VALUE`` if it is not to be stored."""
+    if value is NO_VALUE or isinstance(value, Skipped):
+        return NO_VALUE
+    wanted = policy.should_cache_fn
+    return value if wanted is None or wanted(value) else NO_VALUE
 
 
 def _keep(storage: Storage, many: Many, lease: Lease) -> int:
@@ -423,22 +433,21 @@ async def _store(
     ports: Ports,
     storage: Storage,
     many: Many,
-    jobs: list[_Job],
+    created: list[tuple[_Job, Any]],
     leased: Mapping[Any, Lease],
-    values: list[Any],
     started: float,
     marks: Mapping[str, str],
     more: Mapping[str, Any] | None,
 ) -> None:
-    """Store the created values, in one step; a cache's fault is not the caller's."""
-    wanted = many.policy.should_cache_fn
+    """Store the created values, in one step; a cache's fault is not the caller's.
+
+    :param created: the jobs, each with its value, or with ``NO_VALUE``.
+    """
     batch: list[tuple[Lease, Any]] = []
     unused: list[Lease] = []
-    for job, value in zip(jobs, values, strict=True):
+    for job, value in created:
         lease = leased.get(job.key)
-        stored = value is not NO_VALUE and not isinstance(value, Skipped)
-        if stored and wanted is not None:
-            stored = wanted(value)
+        stored = value is not NO_VALUE
         if lease is None or job.flight.done:
             continue  # in the child of a fork, the lease is its parent's
         if not stored or job.flight.void:
@@ -460,6 +469,7 @@ async def _store(
             warn_once(storage, many.creator, error)
             unused.append(lease)
     if storage.entries is None:
+        jobs = [job for job, _ in created]
         await _send(ports, storage, many, jobs, batch, unused)
 
 

@@ -166,13 +166,13 @@ async def _create_leased(
     try:
         marks = flight.marks = await records(ports, storage, call.records)
         made = await run_creator(ports, storage, call, flight, seen)
+        payload, value = _value_of(storage, call, seen, marks, made)
     except BaseException as error:
         await _give_up(ports, storage, call, flight, lease, seen, error)
         raise
     finally:
         if handle is not None:
             RENEWER.drop(handle)
-    payload, value = _value_of(storage, call, seen, marks, made)
     await _commit(ports, storage, call, flight, lease, value)
     return payload
 

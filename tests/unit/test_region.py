@@ -24,6 +24,10 @@ from dogpile.cache.testing import FakeClock
 Create = Callable[[], int]
 
 
+def fail(value: Any) -> bool:
+    raise ZeroDivisionError
+
+
 class TestMaking:
     def test_a_backends_name_configures_the_region(self) -> None:
         region = make_region("dogpile.cache.memory", expiration_time=60)
@@ -451,6 +455,15 @@ class TestGetOrCreate:
 
         assert value == 10
 
+    def test_an_error_of_what_says_so_blocks_nobody(
+        self, region: CacheRegion, create: Create
+    ) -> None:
+        with pytest.raises(ZeroDivisionError):
+            region.get_or_create("key", create, should_cache_fn=fail)
+
+        assert not region.key_is_locked("key")
+        assert region.get_or_create("key", create) == 2
+
     def test_a_method_is_a_creator(self, region: CacheRegion) -> None:
         assert region.get_or_create("key", "payload".upper) == "PAYLOAD"
 
@@ -649,6 +662,16 @@ class TestGetOrCreateMulti:
 
         assert values == [1, 2]
         assert region.get_multi(["a", "b"]) == [NO_VALUE, 2]
+
+    def test_an_error_of_what_says_so_blocks_nobody(self, region: CacheRegion) -> None:
+        with pytest.raises(ZeroDivisionError):
+            region.get_or_create_multi(
+                ["a", "b"], lambda *keys: keys, should_cache_fn=fail
+            )
+
+        assert not region.key_is_locked("a")
+        assert region.get_multi(["a", "b"]) == [NO_VALUE, NO_VALUE]
+        assert region.get_or_create_multi(["a", "b"], lambda *keys: keys) == ["a", "b"]
 
     def test_no_value_is_returned_and_not_stored(self, region: CacheRegion) -> None:
         values = region.get_or_create_multi(["a", "b"], lambda *keys: [NO_VALUE, 2])
