@@ -265,9 +265,14 @@ def lifetime_of(
     metadata: Mapping[str, Any], policy: Policy, *, explicit: bool = False
 ) -> float | None:
     """Return the seconds that a value is fresh for; ``None`` for ever."""
-    if "x" in metadata and (not explicit or "c" in metadata):
-        stored: float | None = metadata["x"]
+    if "x" not in metadata:
+        return policy.expiration_time
+    stored: float | None = metadata["x"]
+    if not explicit or "c" in metadata:
         return stored
+    if policy.jitter and stored is not None and policy.expiration_time is not None:
+        # It was shortened at random, which is what the reader asked for, too.
+        return min(stored, policy.expiration_time)
     return policy.expiration_time
 
 

@@ -63,7 +63,7 @@ def made_of(f: Any, kind: Any, cached: Any, outside: bool) -> tuple[Any, Any]:
 
     :param outside: the region's decorator stands below the other.
     """
-    f.__qualname__ = "One.f"
+    f.__qualname__ = f"{kind.__name__}.f"
     method = kind(cached(f)) if outside else cached(kind(f))
     one = type("One", (), {"f": method})
     return one, type("Other", (one,), {})
@@ -658,6 +658,27 @@ class TestOptions:
         values.append(f(1))
 
         assert values == [1, 1]
+
+    def test_its_times_may_be_shortened_at_random(
+        self,
+        region: CacheRegion,
+        clock: FakeClock,
+        record: Recorder,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("random.random", lambda: 0.5)
+
+        @region.cache_on_arguments(expiration_time=100, jitter=0.5)
+        def f(a: int) -> int:
+            return record(a)
+
+        values = [f(1), f(1)]
+        clock.advance(74)
+        values.append(f(1))
+        clock.advance(1)
+        values.append(f(1))
+
+        assert values == [1, 1, 1, 2]
 
     def test_what_the_region_puts_is_judged_by_the_functions_time(
         self, region: CacheRegion, clock: FakeClock, record: Recorder
@@ -1306,7 +1327,7 @@ class TestMulti:
             record(*ids)
             return [10 * each for each in ids]
 
-        of_class.__qualname__ = of_none.__qualname__ = "One.f"
+        of_class.__qualname__ = of_none.__qualname__ = "Many.f"
         plain = of_class if kind is classmethod else of_none
         one: Any = type("One", (), {"f": first(second(plain))})
 

@@ -89,6 +89,22 @@ CASES = [
         FRESH,
         explicit=True,
     ),
+    Case(
+        "a reader that names a time lets it be shortened",
+        {"x": 45},
+        Policy(expiration_time=60, jitter=0.5),
+        45,
+        STALE,
+        explicit=True,
+    ),
+    Case(
+        "but not made longer",
+        {"x": 120},
+        Policy(expiration_time=60, jitter=0.5),
+        60,
+        STALE,
+        explicit=True,
+    ),
     # Versions of the format and of the code.
     Case("another format is gone", {"v": value_version + 1}, HOUR, 0, MISS),
     Case("another version of the code is gone", {"n": "1"}, HOUR, 0, MISS),
@@ -250,6 +266,7 @@ policies = st.builds(
     expiration_time=limits,
     grace=limits,
     early=st.sampled_from([0.0, 0.5, 1.0, 4.0]),
+    jitter=st.sampled_from([0.0, 0.5]),
     version=st.sampled_from([None, "1"]),
     max_clock_skew=lengths,
 )
@@ -284,6 +301,9 @@ def model(
     """Ask each rule by itself, and take the worst answer."""
     reader_decides = "x" not in metadata or (explicit and "c" not in metadata)
     lifetime = policy.expiration_time if reader_decides else metadata["x"]
+    if policy.jitter and reader_decides and lifetime is not None:
+        stored = metadata.get("x")
+        lifetime = min(lifetime, math.inf if stored is None else stored)
     grace = metadata.get("g", policy.grace)
     expiry = math.inf if lifetime is None else metadata["ct"] + lifetime
     answers = [
@@ -368,30 +388,41 @@ def test_nothing_gets_fresher_by_waiting(
     metadata=metadatas.map(
         lambda given: {k: given[k] for k in given if k not in "vnt"}
     ),
-    age=lengths,
-    policy=policies.map(lambda policy: policy.merged({"version": None})),
+    share=st.floats(0, 0.999),
+    policy=policies.map(
+        lambda policy: policy.merged({"version": None, "early": policy.early / 8})
+    ),
     u=st.floats(0, 0.9999),
 )
 def test_before_fresh_until_it_is_fresh_whatever_the_draw(
-    metadata: dict[str, Any], age: float, policy: Policy, u: float
+    metadata: dict[str, Any], share: float, policy: Policy, u: float
 ) -> None:
-    now = metadata["ct"] + age
-    assume(now < fresh_until(metadata, policy))
+    # Where the refresh may come at any time, there is no such time.
+    end = max(fresh_until(metadata, policy), metadata["ct"])
+    end = min(end, metadata["ct"] + 1e6)
 
+    now = metadata["ct"] + share * (end - metadata["ct"])
     verdict = judge(metadata, now, policy, {}, u)
 
-    assert verdict is FRESH
+    assert verdict is FRESH or end == metadata["ct"]
 
 
 @settings(max_examples=200, deadline=None)
-@given(metadata=metadatas, later=lengths, policy=policies, held=generations)
+@given(
+    metadata=metadatas.map(
+        lambda given: {k: v for k, v in given.items() if v is not None}
+    ),
+    later=lengths,
+    policy=st.builds(Policy, expiration_time=lengths, grace=lengths),
+    held=generations,
+)
 def test_nobody_wants_what_is_older_than_it_is_kept_for(
     metadata: dict[str, Any], later: float, policy: Policy, held: dict[str, str]
 ) -> None:
     kept = kept_for(metadata, policy)
-    assume(kept is not None)
+    assert kept is not None
 
-    verdict = judge(metadata, metadata["ct"] + (kept or 0) + later, policy, held)
+    verdict = judge(metadata, metadata["ct"] + kept + later, policy, held)
 
     assert verdict is MISS
 
