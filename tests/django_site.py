@@ -1,0 +1,56 @@
+"""A Django site for tests: its settings are configured once in a process.
+
+Whoever tests in Django imports this module first, and takes ``override_settings``
+for what a test needs otherwise. Its database is in memory, and has its tables as
+soon as the module is imported.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import django
+from django.conf import settings
+from django.core.management import call_command
+
+SECRET_KEY = "a secret of the tests' site, long enough"
+
+if not settings.configured:
+    settings.configure(
+        SECRET_KEY=SECRET_KEY,
+        ALLOWED_HOSTS=["testserver", "example.com", "localhost", "127.0.0.1"],
+        DATABASES={
+            "default": {
+                "ENGINE": "django.db.backends.sqlite3",
+                # One that all threads share, unlike ":memory:" alone.
+                "NAME": "file:django_site?mode=memory&cache=shared",
+                "OPTIONS": {"uri": True},
+            }
+        },
+        INSTALLED_APPS=[
+            "django.contrib.contenttypes",
+            "django.contrib.auth",
+            "django.contrib.sessions",
+            "dogpile.cache.integrations.django",
+        ],
+        CACHES={
+            "default": {
+                "BACKEND": "dogpile.cache.integrations.django.DogpileCache",
+                "LOCATION": "dogpile.cache.memory",
+            }
+        },
+        TEMPLATES=[
+            {
+                "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "APP_DIRS": True,
+            }
+        ],
+        ROOT_URLCONF="django_site",
+        USE_TZ=True,
+        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+    )
+    django.setup()
+    call_command("migrate", verbosity=0, interactive=False, run_syncdb=True)
+
+#: A test that needs views gives its own by ``override_settings(ROOT_URLCONF=…)``.
+urlpatterns: list[Any] = []
