@@ -1,4 +1,4 @@
-"""What holds for every test: no second copies, and no server left out in CI."""
+"""What holds for every test: no second copies, and nothing left out in CI."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Generator
 
 import pytest
 
-pytest_plugins = ["servers"]
+pytest_plugins = ["servers", "browser"]
 
 #: The folders under whose names every class would be imported a second time.
 SECOND_COPIES = ("dogpile_cache", "integrations")
@@ -41,7 +41,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where CI is set the servers and their clients must be there.
+    """Where CI is set the servers, their clients and the browser must be there.
 
     A skip for want of one counts as a failure; one for what a backend does not
     claim, such as a clock of the tests' own, stays a skip.
@@ -51,11 +51,11 @@ def pytest_runtest_makereport(
         is_in_ci()
         and report.skipped
         and not hasattr(report, "wasxfail")
-        and item.get_closest_marker("server") is not None
+        and (item.get_closest_marker("server") or item.get_closest_marker("browser"))
         and _MISSING.search(str(report.longrepr))
     ):
         report.outcome = "failed"
-        report.longrepr = f"CI is set, and a server test was skipped: {report.longrepr}"
+        report.longrepr = f"CI is set, and such a test was skipped: {report.longrepr}"
     return report
 
 

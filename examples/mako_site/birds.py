@@ -132,10 +132,7 @@ class Page:
         )
         headers = [
             ("Content-Type", "text/html; charset=utf-8"),
-            (
-                "Content-Security-Policy",
-                "default-src 'none'; style-src 'unsafe-inline'",
-            ),
+            ("Content-Security-Policy", POLICY),
         ]
         return Answer(status, headers, text.encode())
 
