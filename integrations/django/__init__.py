@@ -5,19 +5,46 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dogpile.cache.integrations.django.cache import DogpileCache as DogpileCache
+    from dogpile.cache.integrations.django.functions import cached as cached
+    from dogpile.cache.integrations.django.handler import regions as regions
+    from dogpile.cache.integrations.django.model_tags import (
+        ainvalidate_model as ainvalidate_model,
+        invalidate_model as invalidate_model,
+        tag_names as tag_names,
+    )
+    from dogpile.cache.integrations.django.views import (
+        cache_page as cache_page,
+        cached_view as cached_view,
+    )
 
 # INSTALLED_APPS imports this package before the applications are ready.
-_HOMES = {"DogpileCache": "cache"}
+_HOMES = {
+    "DogpileCache": "cache",
+    "ainvalidate_model": "model_tags",
+    "cache_page": "views",
+    "cached": "functions",
+    "cached_view": "views",
+    "invalidate_model": "model_tags",
+    "regions": "handler",
+    "tag_names": "model_tags",
+}
 
 __all__ = list(_HOMES)
 
 
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+# Out of sight of type checkers, which would take any name for one of ours.
+if not TYPE_CHECKING:
 
-    value: object = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = getattr(import_module(f"{__name__}.{home}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
