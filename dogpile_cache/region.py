@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast, overload
 
-from dogpile.cache import config, keys, operations, registry
+from dogpile.cache import config, keys, operations, registry, update as updates
 from dogpile.cache.api import (
     NO_VALUE,
     CachedValue,
@@ -23,6 +23,7 @@ from dogpile.cache.decorators_multi import CachedMultiFunction
 from dogpile.cache.events import Events, Listener, Statistics
 from dogpile.cache.exception import (
     BackendError,
+    ConfigurationError,
     RegionAlreadyConfigured,
     RegionNotConfigured,
     ValidationError,
@@ -666,6 +667,34 @@ class CacheRegion(AsyncTwins):
         """Store values; the 1.x name of :meth:`put_multi`."""
         self.put_multi(mapping, **policy)
 
+    def update(
+        self,
+        key: Any,
+        change: Callable[[CachedValue | None], Any],
+        **policy: Any,
+    ) -> Any:
+        """Replace a value by what a function makes of it.
+
+        Whoever writes in between is not overwritten: the function is called
+        again, with their value. As far as that holds among processes, it
+        is said by the backend's leases.
+
+        :param change: gets the stored value, or ``None`` where there is none
+            that is fresh. It returns a payload, which is stored as by
+            :meth:`put`; or the value with another payload or metadata; or
+            ``NO_VALUE``, to leave things as they are. It has to be quick, and
+            may be called several times.
+        :param policy: as of :meth:`put`.
+        :return: the payload that is stored now, or ``NO_VALUE``.
+        :raises BackendError: the backend failed.
+
+        >>> region = make_region("dogpile.cache.memory")
+        >>> region.update("visits", lambda old: old.payload + 1 if old else 1)
+        1
+        """
+        wished, _ = self._wishes(None, None, policy)
+        return run_now(updates.update(THREAD_PORTS, self.storage, key, change, wished))
+
     def delete(self, key: Any) -> None:
         """Remove a value; creations of the key are voided.
 
@@ -695,6 +724,30 @@ class CacheRegion(AsyncTwins):
         storage = self.storage
         names = storage.tag_records(tags)
         run_now(operations.invalidate(THREAD_PORTS, storage, names, hard=hard))
+
+    def iter_keys(self, start: str = "") -> Iterator[str]:
+        """Yield the stored keys that begin so, namespaces' included.
+
+        Among them may be keys whose values have expired, or were invalidated.
+        It takes a walk through all that the backend has.
+
+        :raises ConfigurationError: the backend cannot tell, or has other keys
+            than the region.
+        """
+        storage = self.storage
+        walk = getattr(self.actual_backend, "iter_keys", None)
+        if walk is None:
+            raise ConfigurationError(
+                f"{type(self.actual_backend).__name__} cannot tell its keys: give "
+                "the values a tag, and invalidate that"
+            )
+        if storage.mangler is not None:
+            raise ConfigurationError(
+                f"the region {self.name!r} has a key_mangler, from whose keys there "
+                "is no way back: give the values a tag, and invalidate that"
+            )
+        size = len(storage.prefix)
+        return (each[size:] for each in walk(storage.prefix + start))
 
     def key_is_locked(self, key: Any) -> bool:
         """Return whether the value of a key is being created, by anybody."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from dogpile.cache import operations
+from dogpile.cache import operations, update as updates
 from dogpile.cache.api import CachedValue
 from dogpile.cache.creation import Call
 from dogpile.cache.flow import follow
@@ -182,6 +182,19 @@ class AsyncTwins:
     async def aset_multi(self, mapping: Mapping[Any, Any], **policy: Any) -> None:
         """Store values; the twin of ``set_multi()``."""
         await self.aput_multi(mapping, **policy)
+
+    async def aupdate(
+        self,
+        key: Any,
+        change: Callable[[CachedValue | None], Any],
+        **policy: Any,
+    ) -> Any:
+        """Replace a value by what is made of it; the twin of ``update()``.
+
+        :param change: a plain function, as of ``update()``.
+        """
+        wished, _ = self._wishes(None, None, policy)
+        return await updates.update(loop_ports(), self.storage, key, change, wished)
 
     async def adelete(self, key: Any) -> None:
         """Remove a value; the twin of ``delete()``."""

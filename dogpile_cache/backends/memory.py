@@ -7,7 +7,7 @@ import os
 import pickle
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from threading import RLock
 from typing import Any
 
@@ -256,6 +256,12 @@ class MemoryBackend(CacheBackend):
     def get_multi(self, keys: Sequence[KeyType]) -> list[BackendFormatted]:
         """Return what is stored under each key, in their order."""
         return [self.get(key) for key in keys]
+
+    def iter_keys(self, start: str) -> Iterator[str]:
+        """Yield the keys that begin so; under ``lru`` the least used first."""
+        for key in list(self._entries if self._given is None else self._given):
+            if isinstance(key, str) and key.startswith(start):
+                yield key
 
     def start_epoch(self, *, is_end: bool) -> None:
         """Note that entries have to be judged anew; the caller holds the lock.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 from dogpile.cache.api import (
@@ -24,10 +24,12 @@ from dogpile.cache.backends.redis_scripts import (
     Call,
     as_value,
     held_call,
+    is_lease_name,
     lease_call,
     lease_name,
     release_call,
     renew_call,
+    scan_pattern,
 )
 from dogpile.cache.backends.redis_settings import VALKEY
 from dogpile.cache.exception import BackendError
@@ -53,6 +55,10 @@ _OWN_ARGUMENTS = {
     *("distributed_lock", "lock_timeout", "lock_sleep", "lock_prefix"),
     *("lock_blocking", "lock_blocking_timeout", "thread_local_lock"),
 }
+
+
+# Keys that one SCAN looks at.
+_SCANNED_AT_ONCE = 1000
 
 
 class RedisBackend(RedisTwins):
@@ -230,6 +236,20 @@ class RedisBackend(RedisTwins):
                     channel.get_message(timeout=min(seconds, left))
         except Exception as error:  # noqa: BLE001 - _fail() raises it as ours
             self._fail("wait_for", error)
+
+    def iter_keys(self, start: str) -> Iterator[str]:
+        """Yield the keys that begin so, as the server's ``SCAN`` finds them."""
+        seen: set[bytes] = set()  # SCAN may tell a key twice
+        try:
+            found = self._connected().reader.scan_iter(
+                match=scan_pattern(start), count=_SCANNED_AT_ONCE
+            )
+            for key in found:
+                if key not in seen and not is_lease_name(key):
+                    seen.add(key)
+                    yield key.decode("utf-8", "surrogateescape")
+        except Exception as error:  # noqa: BLE001 - _fail() raises it as ours
+            self._fail("iter_keys", error)
 
     def has_lock_timeout(self) -> bool:
         """Return whether the mutexes of 1.x end by themselves."""

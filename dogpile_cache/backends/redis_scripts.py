@@ -7,6 +7,7 @@ import functools
 import hashlib
 import itertools
 import math
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -101,6 +102,20 @@ def _lease_name(key: str, encoding: str) -> str:
     # that key would have to end with the forbidden ending.
     slot = slot_of(key.encode(encoding, "surrogatepass"))
     return "{" + _tag_of(slot) + "}" + key + LEASE_ENDING + LEASE_ENDING
+
+
+def is_lease_name(name: bytes) -> bool:
+    """Return whether a name in the server is that of a lease."""
+    return name.endswith(LEASE_ENDING.encode())
+
+
+def scan_pattern(start: str) -> str:
+    r"""Return the pattern of all keys that begin so.
+
+    >>> print(scan_pattern("a*"))
+    a\**
+    """
+    return re.sub(r"([*?\[\]^\\])", r"\\\1", start) + "*"
 
 
 def slot_of(raw: bytes) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -261,6 +261,17 @@ class SqliteBackend(BytesBackend, LeasingBackend):
         return self._file.run(
             "is_leased", partial(self._tables.is_leased, _native(key))
         )
+
+    def iter_keys(self, start: str) -> Iterator[str]:
+        """Yield the keys that begin so, in their order, a page at a time."""
+        after: str | None = None
+        while True:
+            step = partial(self._tables.keys, start, after)
+            page = self._file.run("iter_keys", step)
+            yield from page.keys
+            if page.last is None:
+                return
+            after = page.last
 
     def close(self) -> None:
         """Close the file; it may be used again after."""

@@ -61,6 +61,8 @@ _TOTALS = (
     bytes = bytes - length(old.key) - length(old.value); END""",
 )
 
+# The keys that one step of a walk through all of them looks at.
+_PAGE = 500
 _GET_MULTI = "SELECT key, value, ends FROM entries WHERE key IN "
 _PUT_LAST = """INSERT INTO entries (key, value, ends) VALUES (?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET value = excluded.value, ends = excluded.ends,
@@ -75,6 +77,9 @@ _EVICT = "DELETE FROM entries WHERE id BETWEEN 0 AND ?"
 _ANYWHERE = "SELECT abs(random() / 2) % max(1, (SELECT max(id) FROM entries))"
 _NEXT = "SELECT id, key, ends FROM entries WHERE id >= ? ORDER BY id LIMIT ?"
 _EVICT_LAPSED = "DELETE FROM entries WHERE id = ? AND ends <= ?"
+
+_KEYS = """SELECT key, ends FROM entries WHERE key >= ? AND key > ?
+    AND typeof(key) = 'text' ORDER BY key LIMIT ?"""
 
 _LEASES = "SELECT key, token, ends, seconds, failure FROM leases WHERE key IN "
 _VOID = "DELETE FROM leases WHERE key = ?"
@@ -112,6 +117,16 @@ class LeaseRow(NamedTuple):
     def is_over(self, now: float) -> bool:
         """Judge it ended; one that lies too far ahead is of a clock set back."""
         return self.ends <= now or self.ends > now + self.seconds + _SET_BACK
+
+
+class Page(NamedTuple):
+    """Some of the keys in the file.
+
+    :param last: after which the next page begins; ``None`` for the last page.
+    """
+
+    keys: list[str]
+    last: str | None
 
 
 class Wish(NamedTuple):
@@ -295,6 +310,22 @@ class Tables:
         else:
             link.executemany(_FAIL, [(failure, *lease, now) for lease in leases])
         link.execute("COMMIT")
+
+    def keys(self, start: str, after: str | None, link: Link) -> Page:
+        """Return keys that begin so, and have not lapsed.
+
+        :param after: the last one of the page before.
+        """
+        # A number is less than any text.
+        first = -1 if after is None else after
+        rows = link.execute(_KEYS, (start, first, _PAGE)).fetchall()
+        now = self._now()
+        found = [(key, ends) for key, ends in rows if key.startswith(start)]
+        is_last = len(rows) < _PAGE or len(found) < len(rows)
+        return Page(
+            [key for key, ends in found if ends is None or ends > now],
+            None if is_last else found[-1][0],
+        )
 
     def is_leased(self, key: Native, link: Link) -> bool:
         """Return whether somebody holds the lease of the key now."""

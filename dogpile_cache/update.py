@@ -1,0 +1,151 @@
+"""Replacing a value by what is made of it: no write in between gets lost."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from dogpile.cache.api import NO_VALUE, CachedValue, Lease, NoValueType
+from dogpile.cache.exception import BackendError
+from dogpile.cache.lease import pauses
+from dogpile.cache.policy import EARLY, FRESH, Policy, kept_for
+from dogpile.cache.ports import Ports
+from dogpile.cache.records import records
+from dogpile.cache.storage import Storage
+
+Change: TypeAlias = Callable[[CachedValue | None], Any]
+
+# Seconds to wait for a holder of the lease. One that changes the value as well
+# needs less; what a creator is still at is not waited for.
+_PATIENCE = 0.5
+
+
+async def update(
+    ports: Ports,
+    storage: Storage,
+    name: Any,
+    change: Change,
+    policy: Policy,
+) -> Any:
+    """Replace a value by what a function makes of it.
+
+    :param name: the key as the caller gave it.
+    :param change: gets the value, or ``None`` where there is none that is
+        fresh; returns a payload, a whole :class:`CachedValue`, or ``NO_VALUE``
+        to leave things as they are. It may be called more than once.
+    :return: the payload that is stored now, or ``NO_VALUE``.
+    :raises BackendError: the backend failed.
+    """
+    key = storage.key(name)
+    if storage.entries is not None:
+        value = _change_here(storage, key, change, policy)
+    else:
+        value = await _change_leased(ports, storage, key, change, policy)
+    if value is None:
+        return NO_VALUE
+    if "put" in storage.events.wanted:
+        storage.events.emit("put", name)
+    return value.payload
+
+
+def _change_here(
+    storage: Storage, key: Any, change: Change, policy: Policy
+) -> CachedValue | None:
+    """Change an entry of this process, while nobody else changes any."""
+    backend: Any = storage.actual
+    with backend.lock:
+        found = storage.decode(key, storage.ops["get"](key))
+        names = _names(storage, policy, found)
+        marks = storage.marks(names)
+        value = _changed(storage, found, marks, change, policy)
+        if value is not None:
+            storage.put_entries({key: value}, storage.epoch)
+        return value
+
+
+async def _change_leased(
+    ports: Ports, storage: Storage, key: Any, change: Change, policy: Policy
+) -> CachedValue | None:
+    # A look without a lease: mostly it is known then that nothing is to be done.
+    found = storage.decode(key, await ports.call(storage, "get", key))
+    marks = await records(ports, storage, _names(storage, policy, found))
+    if _changed(storage, found, marks, change, policy) is None:
+        return None
+    while True:
+        lease = await _leased(ports, storage, key, policy)
+        is_stored = False
+        try:
+            found = storage.decode(key, lease.found)
+            marks = await records(ports, storage, _names(storage, policy, found))
+            value = _changed(storage, found, marks, change, policy)
+            if value is None:
+                return None
+            raw = storage.encode(key, value)
+            storage.forget([key])
+            is_stored = await ports.call(
+                storage,
+                "commit",
+                lease,
+                raw,
+                ttl=kept_for(value.metadata, storage.policy),
+            )
+        finally:
+            if not is_stored:
+                # Where that fails it ends by itself.
+                with contextlib.suppress(BackendError):
+                    await ports.call(storage, "release", lease)
+        if is_stored:
+            return value
+        # Somebody has written in between: it is their value that is changed now.
+
+
+async def _leased(ports: Ports, storage: Storage, key: Any, policy: Policy) -> Lease:
+    clock, seconds = storage.clock, policy.lease_time
+    next_pause = pauses()
+    give_up = clock.monotonic() + _PATIENCE
+    after, steal = None, False
+    while True:
+        lease: Lease = await ports.call(
+            storage, "lease", key, seconds, after=after, steal=steal
+        )
+        if lease.granted:
+            return lease
+        if lease.token != after:
+            give_up = clock.monotonic() + _PATIENCE
+        after = lease.token
+        steal = clock.monotonic() >= give_up
+        if not steal:
+            await ports.pause(clock, next_pause())
+
+
+def _names(
+    storage: Storage, policy: Policy, found: CachedValue | NoValueType
+) -> tuple[str, ...]:
+    """Return the records that a value is judged by, and its successor bears."""
+    names = storage.records_for(policy)
+    if found is NO_VALUE or "t" not in found.metadata:
+        return names
+    return (*names, *storage.own_records(found, names))
+
+
+def _changed(
+    storage: Storage,
+    found: CachedValue | NoValueType,
+    marks: Any,
+    change: Change,
+    policy: Policy,
+) -> CachedValue | None:
+    """Return what takes the place of a value, or ``None`` if nothing does."""
+    is_fresh = storage.judge(found, policy, marks) in (FRESH, EARLY)
+    old = found if is_fresh and found is not NO_VALUE else None
+    made = change(old)
+    if made is NO_VALUE:
+        return None
+    if isinstance(made, CachedValue):
+        return made
+    own = storage.records_for(policy)
+    metadata = storage.metadata(
+        storage.clock.time(), policy, {name: marks[name] for name in own}
+    )
+    return CachedValue(made, metadata)
