@@ -1,0 +1,1 @@
+"""A shop of seeds, whose pages are made once for all who look at them."""

@@ -1,0 +1,1 @@
+"""Each room is a command."""
