@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from dogpile.cache import operations, update as updates
@@ -11,7 +11,7 @@ from dogpile.cache.creation import Call
 from dogpile.cache.flow import follow
 from dogpile.cache.flow_multi import Many, answer_many
 from dogpile.cache.policy import FRESH, Policy
-from dogpile.cache.ports import loop_ports
+from dogpile.cache.ports import in_thread, loop_ports
 from dogpile.cache.storage import Storage
 
 T = TypeVar("T")
@@ -48,6 +48,10 @@ class AsyncTwins:
         takes_creation: bool | None = None,
         in_place: bool = False,
     ) -> Call:
+        raise NotImplementedError
+
+    def iter_keys(self, start: str = "") -> Iterator[str]:
+        """Yield the stored keys that begin so; a region has it."""
         raise NotImplementedError
 
     async def aget(
@@ -215,6 +219,11 @@ class AsyncTwins:
         await operations.invalidate(
             loop_ports(), storage, storage.tag_records(tags), hard=hard
         )
+
+    async def aiter_keys(self, start: str = "") -> AsyncIterator[str]:
+        """Yield the stored keys that begin so; the twin of ``iter_keys()``."""
+        for key in await in_thread(lambda: list(self.iter_keys(start))):
+            yield key
 
     async def akey_is_locked(self, key: Any) -> bool:
         """Return whether a value is being created; as ``key_is_locked()``."""

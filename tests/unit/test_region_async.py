@@ -35,16 +35,20 @@ WITHOUT_TWIN = {
     "stats",
     "wrap",
 }
+
+
+def is_twin(member: Any) -> bool:
+    return inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member)
+
+
 OPERATIONS = sorted(
     name
     for name, member in inspect.getmembers(CacheRegion, inspect.isfunction)
-    if not name.startswith("_")
-    and name not in WITHOUT_TWIN
-    and not inspect.iscoroutinefunction(member)
+    if not name.startswith("_") and name not in WITHOUT_TWIN and not is_twin(member)
 )
 TWINS = sorted(
     name
-    for name, member in inspect.getmembers(CacheRegion, inspect.iscoroutinefunction)
+    for name, member in inspect.getmembers(CacheRegion, is_twin)
     if not name.startswith("_")
 )
 

@@ -179,6 +179,15 @@ class TestKeys:
         assert sorted(region.iter_keys("a")) == ["a1", "a2"]
         assert sorted(space.iter_keys()) == sorted(f"c{n}" for n in range(1200))
 
+    def test_tasks_are_told_them_too(self, make: Maker) -> None:
+        region = make("sqlite")
+        region.put_multi({"a1": 1, "b": 2})
+
+        async def told() -> list[str]:
+            return [key async for key in region.aiter_keys("a")]
+
+        assert asyncio.run(told()) == ["a1"]
+
     @pytest.mark.server
     def test_a_redis_tells_its_keys_and_not_the_leases(
         self, start_redis: Callable[..., Server]
