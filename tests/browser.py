@@ -206,8 +206,12 @@ class Browser:
         wait.until(lambda _: claim(), f"waited {PATIENCE} s for {what}")
 
     def picture(self, path: Path, height: int = HEIGHT) -> None:
-        """Write what the window shows to a file ``.png``."""
-        self.driver.set_window_size(WIDTH, height)
+        """Write what the window shows to a file ``.png``.
+
+        :param height: of what is shown of the page, in pixels.
+        """
+        frame = self.driver.execute_script("return outerHeight - innerHeight")
+        self.driver.set_window_size(WIDTH, height + frame)
         path.write_bytes(self.driver.get_screenshot_as_png())
 
     def forget(self) -> None:

@@ -6,11 +6,18 @@ import os
 import re
 import subprocess
 import sys
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+APPLICATIONS = sorted(
+    path.name
+    for path in EXAMPLES.iterdir()
+    if path.is_dir() and not path.name.startswith((".", "_"))
+)
 #: What is given to a program, so that it is done soon.
 ARGUMENTS = {"quickstart.py": ["--processes", "2", "--threads", "2"]}
 
@@ -38,6 +45,26 @@ def run(name: str, folder: Path) -> str:
 )
 def test_an_example_runs(name: str, tmp_path: Path) -> None:
     assert run(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_an_application_is_started_by_one_command_of_its_page(name: str) -> None:
+    pages = [page.read_text(encoding="utf-8") for page in ROOT.glob("docs/*.rst")]
+    settings = ConfigParser(interpolation=None)
+    settings.read(ROOT / "tox.ini", encoding="utf-8")
+
+    address = re.search(r"http://\S+/", settings[f"testenv:{name}"]["description"])
+
+    assert address is not None
+    assert [
+        page
+        for page in pages
+        if f"    $ tox -e {name}\n" in page
+        and address[0] in page
+        and f"image:: img/{name}.png" in page
+    ]
+    # What starts is tested in tests/integrations, each in its framework.
+    assert f"examples/{name}/" in settings[f"testenv:{name}"]["commands"]
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ RUN = {"python", "pycon", "doctest"}
 SHOWN = {
     PLAIN,
     "console",
+    "html+django",
     "html+jinja",
     "html+mako",
     "ini",

@@ -95,5 +95,5 @@ class Order(models.Model):
                 raise SoldOut(f"There are too few of {self.product} left.")
             self.price = self.count * self.product.price
             self.save()
-            invalidate_model(Product, self.product.pk)
+            invalidate_model(self.product)
             self.product.tell_its_shelf()
