@@ -1,12 +1,15 @@
 """A Django site for tests: its settings are configured once in a process.
 
 Whoever tests in Django imports this module first, and takes ``override_settings``
-for what a test needs otherwise. Its database is in memory, and has its tables as
-soon as the module is imported.
+for what a test needs otherwise. Its databases have their tables as soon as the module
+is imported: one in memory, and two in files for the books of ``django_books``.
 """
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from typing import Any
 
 import django
@@ -14,6 +17,9 @@ from django.conf import settings
 from django.core.management import call_command
 
 SECRET_KEY = "a secret of the tests' site, long enough"
+
+_folder = tempfile.mkdtemp(prefix="django_site")
+atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 
 if not settings.configured:
     settings.configure(
@@ -25,13 +31,24 @@ if not settings.configured:
                 # One that all threads share, unlike ":memory:" alone.
                 "NAME": "file:django_site?mode=memory&cache=shared",
                 "OPTIONS": {"uri": True},
-            }
+            },
+            # Files, in which threads read while others write.
+            "books": {
+                "ENGINE": "django.db.backends.sqlite3",
+                "NAME": f"{_folder}/books.db",
+            },
+            "archive": {
+                "ENGINE": "django.db.backends.sqlite3",
+                "NAME": f"{_folder}/archive.db",
+            },
         },
+        DATABASE_ROUTERS=["django_books.models.Library"],
         INSTALLED_APPS=[
             "django.contrib.contenttypes",
             "django.contrib.auth",
             "django.contrib.sessions",
             "dogpile.cache.integrations.django",
+            "django_books",
         ],
         CACHES={
             "default": {
@@ -50,7 +67,8 @@ if not settings.configured:
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
     )
     django.setup()
-    call_command("migrate", verbosity=0, interactive=False, run_syncdb=True)
+    for alias in settings.DATABASES:
+        call_command("migrate", verbosity=0, database=alias, run_syncdb=True)
 
 #: A test that needs views gives its own by ``override_settings(ROOT_URLCONF=…)``.
 urlpatterns: list[Any] = []

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.core.signals import setting_changed
 
 
 class DogpileCacheConfig(AppConfig):
-    """Connects the signals of models, and registers the checks."""
+    """Listens to what becomes of models, and registers the checks."""
 
     name = "dogpile.cache.integrations.django"
     label = "dogpile_cache"
@@ -14,3 +17,14 @@ class DogpileCacheConfig(AppConfig):
 
     def ready(self) -> None:
         """Begin to listen."""
+        from dogpile.cache.integrations.django import model_tags
+
+        model_tags.connect()
+        setting_changed.connect(_relisten, dispatch_uid="dogpile.cache.apps")
+
+
+def _relisten(*, setting: str, **_: Any) -> None:
+    from dogpile.cache.integrations.django import model_tags
+
+    if setting == model_tags.MODEL_TAGS:
+        model_tags.relisten()

@@ -1,0 +1,93 @@
+"""Creations in the background: with connections of their own, and nobody's request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, ExitStack
+from contextvars import ContextVar
+from threading import get_ident
+from typing import Any, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import close_old_connections
+from django.utils import timezone, translation
+
+T = TypeVar("T")
+
+# Thread and task of the latest call: a creator elsewhere is in the background.
+Place = tuple[int, Any]
+_home: ContextVar[Place | None] = ContextVar("dogpile_home", default=None)
+
+
+def here(*, is_async: bool) -> Place:
+    """Return the thread, and in a coroutine the task, that runs."""
+    return get_ident(), asyncio.current_task() if is_async else None
+
+
+def enter(*, is_async: bool) -> None:
+    """Note that a call begins here."""
+    _home.set(here(is_async=is_async))
+
+
+def leave() -> None:
+    """Note that what is created next is nobody's call."""
+    _home.set(None)
+
+
+def is_call() -> bool:
+    """Return whether a creation belongs to a call, here or elsewhere."""
+    return _home.get() is not None
+
+
+def is_home(*, is_async: bool) -> bool:
+    """Return whether a creation runs where its call was made."""
+    home = _home.get()
+    # Nobody's, as in refresh(): it is called where it stands.
+    return home is None or home == here(is_async=is_async)
+
+
+def run_apart(call: Callable[[], T]) -> T:
+    """Call a function in a thread of the background.
+
+    The connections of the thread are its own, so that it is in nobody's
+    transaction; one that was lost or is too old is closed before and after, as
+    around a request.
+    """
+    close_old_connections()
+    try:
+        return call()
+    finally:
+        close_old_connections()
+
+
+async def arun_apart(call: Callable[[], Awaitable[T]]) -> T:
+    """Await in a task of the background what a function returns."""
+    close = sync_to_async(close_old_connections)
+    await close()
+    try:
+        return await call()
+    finally:
+        await close()
+
+
+def locale() -> tuple[str | None, str | None]:
+    """Return the language and the time zone that a page is made in."""
+    language = translation.get_language() if settings.USE_I18N else None
+    zone = timezone.get_current_timezone_name() if settings.USE_TZ else None
+    return language, zone
+
+
+def in_locale(language: str | None, zone: Any) -> AbstractContextManager[Any]:
+    """Enter a language and a time zone.
+
+    :param language: ``None`` for none.
+    :param zone: ``None`` for the one of the settings.
+    """
+    stack = ExitStack()
+    if settings.USE_I18N:
+        stack.enter_context(translation.override(language))
+    if settings.USE_TZ:
+        stack.enter_context(timezone.override(zone))
+    return stack

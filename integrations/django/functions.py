@@ -1,0 +1,278 @@
+"""Functions that remember, in a region of the project, with models as tags."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+from asgiref.sync import iscoroutinefunction
+from django.db.models import Model
+
+from dogpile.cache import NO_VALUE, CacheRegion, Creation, ValidationError
+from dogpile.cache.integrations.django import apart
+from dogpile.cache.integrations.django.handler import regions
+from dogpile.cache.integrations.django.model_tags import listed, tag_names
+from dogpile.cache.integrations.django.rows import keyed_all, meant_all
+from dogpile.cache.integrations.django.transactions import (
+    has_old_view,
+    written_tags,
+)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Returned by a creator: hand the value out, do not store it.
+_skip: Any = Creation.skip
+
+
+@overload
+def cached(expiration_time: F, /) -> F: ...
+
+
+@overload
+def cached(
+    expiration_time: Any = None,
+    *,
+    region: str | None = None,
+    tags: Any = (),
+    **options: Any,
+) -> Callable[[F], F]: ...
+
+
+def cached(
+    expiration_time: Any = None,
+    *,
+    region: str | None = None,
+    tags: Any = (),
+    **options: Any,
+) -> Any:
+    """Decorate a function: its values are kept by its arguments.
+
+    For functions, methods and coroutine functions, with and without
+    parentheses. It gets the attributes of ``CacheRegion.cache_on_arguments()``:
+    ``invalidate()``, ``refresh()`` … An instance of a model is known by its key.
+
+    While a transaction has written what one of the tags stands for, the function
+    is called, and nothing is read from the cache or stored.
+
+    :param expiration_time: seconds, or a ``timedelta``; the region's without.
+    :param region: its name, looked up at the first call; the default one without.
+    :param tags: models, instances, names, format strings such as
+        ``"shop.Book:{pk}"``, or functions of the arguments that return those.
+    :param options: of ``cache_on_arguments()``, such as ``grace`` and ``key``.
+    """
+    if callable(expiration_time) or isinstance(
+        expiration_time, (staticmethod, classmethod)
+    ):  # it bears no parentheses
+        return cached(None, region=region, tags=tags, **options)(expiration_time)
+    options["expiration_time"] = expiration_time
+
+    def decorate(fn: Any) -> Any:
+        if isinstance(fn, (staticmethod, classmethod)):
+            return type(fn)(decorate(fn.__func__))
+        return Remembering(fn, region, tags, options).function
+
+    return decorate
+
+
+class Remembering:
+    """A function whose values are kept, in whichever regions there are now.
+
+    :param region: the region's name; ``None`` for the default one.
+    :param options: of ``cache_on_arguments()``.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        region: str | None,
+        tags: Any,
+        options: dict[str, Any],
+    ) -> None:
+        if not callable(fn):
+            raise ValidationError(f"a function is decorated, not a {type(fn).__name__}")
+        self.original = fn
+        self._name = getattr(fn, "__name__", type(fn).__name__)
+        self._region = region
+        self._options = options
+        self._is_async = iscoroutinefunction(fn)
+        self._tags = [_readable(tag) for tag in listed(tags)]
+        self._made: tuple[CacheRegion, Any] | None = None
+        self.function = self._generate()
+
+    def decorated(self) -> Any:
+        """Return the function as the region has decorated it."""
+        region = regions.region(self._region)
+        made = self._made
+        if made is None or made[0] is not region:
+            options = {**self._options, "tags": self._tags}
+            decorated = region.cache_on_arguments(**options)(self._creator())
+            made = self._made = region, decorated
+        return made[1]
+
+    def _generate(self) -> Any:
+        function: Any
+        if self._is_async:
+
+            @functools.wraps(self.original)
+            async def function(*args: Any, **kwargs: Any) -> Any:
+                return await self._acall(args, kwargs)
+
+        else:
+
+            @functools.wraps(self.original)
+            def function(*args: Any, **kwargs: Any) -> Any:
+                return self._call(args, kwargs)
+
+        for name in _DELEGATED:
+            setattr(function, name, _delegate(self, name))
+        for name in _GUARDED:
+            setattr(function, name, _guarded(self, name))
+        function.original = self.original
+        return function
+
+    # A call
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        args, kwargs = keyed_all(args, kwargs, self._name)
+        if self._tags:
+            if self.is_touched(args, kwargs):
+                return self._plain(args, kwargs)
+            if has_old_view():
+                return self._only_read(args, kwargs)
+        apart.enter(is_async=False)
+        return self.decorated()(*args, **kwargs)
+
+    async def _acall(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        args, kwargs = keyed_all(args, kwargs, self._name)
+        if self._tags and self.is_touched(args, kwargs):
+            return await self._plain(args, kwargs)
+        apart.enter(is_async=True)
+        return await self.decorated()(*args, **kwargs)
+
+    def _plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the original, past the cache."""
+        args, kwargs = meant_all(args, kwargs)
+        return self.original(*args, **kwargs)
+
+    def _only_read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Take what is stored, and store nothing that is made from an old view."""
+        decorated = self.decorated()
+        found = regions.region(self._region).get(
+            decorated.key(*args, **kwargs),
+            self._options["expiration_time"],
+            ignore_expiration=False,
+        )
+        return self._plain(args, kwargs) if found is NO_VALUE else found
+
+    def is_touched(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Return whether an open transaction has written what a call depends on."""
+        if not self._tags:
+            return False
+        written = written_tags(is_async=self._is_async)
+        return bool(written) and not written.isdisjoint(self._tags_of(args, kwargs))
+
+    def _tags_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> set[str]:
+        static = {tag for tag in self._tags if isinstance(tag, str) and "{" not in tag}
+        if len(static) == len(self._tags):
+            return static
+        bound = inspect.signature(self.original).bind(*args, **kwargs)
+        bound.apply_defaults()
+        # As the region reads them off its calls.
+        policy = self.decorated()._cached.policy  # noqa: SLF001 - it has no other way
+        return set(policy(lambda: bound.arguments).tags)
+
+    # The creator
+
+    def _creator(self) -> Any:
+        creator: Any
+        if self._is_async:
+
+            @functools.wraps(self.original)
+            async def creator(*args: Any, **kwargs: Any) -> Any:
+                return await self._acreate(args, kwargs)
+
+        else:
+
+            @functools.wraps(self.original)
+            def creator(*args: Any, **kwargs: Any) -> Any:
+                return self._create(args, kwargs)
+
+        return creator
+
+    def _create(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not apart.is_home(is_async=False):
+            return apart.run_apart(lambda: self._plain(args, kwargs))
+        return self._marked(self._plain(args, kwargs), args, kwargs)
+
+    async def _acreate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not apart.is_home(is_async=True):
+            return await apart.arun_apart(lambda: self._plain(args, kwargs))
+        return self._marked(await self._plain(args, kwargs), args, kwargs)
+
+    def _marked(self, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return a value; marked, if its creation has written what it is of."""
+        if apart.is_call() and self.is_touched(args, kwargs):
+            return _skip(None, value)
+        return value
+
+    # What the function offers
+
+    def guarded(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call an operation, unless the function would pass the cache by here."""
+        verb = name.removeprefix("a")
+        values = args[:1] if verb in ("set", "put") else ()
+        own, kwargs = keyed_all(args[len(values) :], kwargs, self._name)
+        # What is created next is stored by it as it is.
+        apart.leave()
+        if not self.is_touched(own, kwargs):
+            return getattr(self.decorated(), name)(*values, *own, **kwargs)
+        if verb == "refresh":
+            return self._plain(own, kwargs)
+        value = values[0] if values else NO_VALUE
+        return value if verb == name else _ready(value)
+
+
+def _readable(tag: Any) -> Any:
+    """Return a tag as a region reads it: a name, or a function of the arguments."""
+    if isinstance(tag, (str, type, Model)) or not callable(tag):
+        return tag_names([tag])[0]
+
+    # The region reads off its signature which arguments it is given.
+    @functools.wraps(tag)
+    def names(*args: Any, **kwargs: Any) -> tuple[str, ...]:
+        args, kwargs = meant_all(args, kwargs)
+        return tag_names(tag(*args, **kwargs))
+
+    return names
+
+
+# SPEC: what a decorated function offers; each belongs to the regions of now.
+_DELEGATED = ("invalidate", "key", "ainvalidate")
+# Of no effect while a transaction has written what the value is of.
+_GUARDED = (
+    *("get", "set", "put", "refresh"),
+    *("aget", "aset", "aput", "arefresh"),
+)
+
+
+def _delegate(owner: Remembering, name: str) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = keyed_all(args, kwargs, owner.original.__name__)
+        return getattr(owner.decorated(), name)(*args, **kwargs)
+
+    call.__name__ = name
+    return call
+
+
+def _guarded(owner: Remembering, name: str) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return owner.guarded(name, args, kwargs)
+
+    call.__name__ = name
+    return call
+
+
+async def _ready(value: Any) -> Any:
+    return value

@@ -1,0 +1,297 @@
+"""Models as tags: their names, and what invalidates them.
+
+A model class in ``tags=`` stands for the tag ``app.Book``, an instance for
+``app.Book:pk``. Signals of saves, deletions and many-to-many changes invalidate
+both when the transaction has committed. ``update()``, ``bulk_create()``, raw SQL
+and other programs send no signals: call :func:`invalidate_model` after those.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.apps import apps
+from django.conf import settings
+from django.db import router
+from django.db.models import Model
+from django.db.models.signals import (
+    class_prepared,
+    m2m_changed,
+    post_delete,
+    post_save,
+)
+
+from dogpile.cache import BackendError, ConfigurationError, ValidationError
+from dogpile.cache.integrations.django.handler import MODEL_TAGS, WHERE, regions
+from dogpile.cache.integrations.django.transactions import when_committed
+
+log = logging.getLogger(__name__)
+
+# Written at each request of some sites, and the content of no page.
+_UNTAGGED = frozenset({"sessions.Session", "admin.LogEntry"})
+_UID = "dogpile.cache.model_tags"
+
+
+# Names
+
+
+def tag_names(tags: Any) -> tuple[str, ...]:
+    """Return the names of tags: of models, of their instances, and of texts.
+
+    :param tags: one of them, or several.
+    :raises ValidationError: one of them is none of these.
+    """
+    return tuple(_name_of(tag) for tag in listed(tags))
+
+
+def listed(tags: Any) -> list[Any]:
+    """Return tags as a list, given one or several.
+
+    :raises ValidationError: they are neither.
+    """
+    if tags is None:
+        return []
+    if isinstance(tags, (str, Model)) or callable(tags):
+        return [tags]
+    if not isinstance(tags, Iterable):
+        raise ValidationError(_no_tag(tags))
+    return list(tags)
+
+
+def _name_of(tag: Any) -> str:
+    if isinstance(tag, str):
+        return tag
+    if isinstance(tag, Model):
+        if tag.pk is None:
+            raise ValidationError(
+                f"a {tag._meta.label} without a primary key is no tag: save it first"
+            )
+        return f"{model_tag(type(tag))}:{tag.pk}"
+    if isinstance(tag, type) and issubclass(tag, Model):
+        return model_tag(tag)
+    raise ValidationError(_no_tag(tag))
+
+
+def _no_tag(tag: object) -> str:
+    return (
+        "tags takes names, models, instances of models, or functions that return "
+        f"those, not a {type(tag).__name__}"
+    )
+
+
+def model_tag(model: type[Model]) -> str:
+    """Return the tag of a model: ``app.Book``; of a proxy it is its model's.
+
+    :raises ValidationError: nothing would invalidate it.
+    """
+    options = model._meta
+    if options.abstract:
+        raise ValidationError(
+            f"{model.__name__} is abstract, so that nothing is saved as it: name the "
+            "models that inherit from it"
+        )
+    concrete = options.concrete_model or model
+    label: str = concrete._meta.label
+    if not is_covered(label):
+        raise ValidationError(
+            f"nothing would invalidate the tag of {label}: {MODEL_TAGS} in {WHERE} "
+            "leaves it out"
+        )
+    return label
+
+
+def is_covered(label: str) -> bool:
+    """Return whether changes of a model invalidate its tags.
+
+    :param label: such as ``"app.Book"``.
+    :raises ConfigurationError: the setting is no use.
+    """
+    chosen = getattr(settings, MODEL_TAGS, True)
+    if chosen is True:
+        return label not in _UNTAGGED
+    if not chosen:
+        return False
+    if isinstance(chosen, str) or not isinstance(chosen, Iterable):
+        raise ConfigurationError(
+            f"{MODEL_TAGS} in {WHERE} takes True, False, or a list of applications "
+            'and models, such as ["shop", "blog.Post"]'
+        )
+    names = {str(name).lower() for name in chosen}
+    return label.lower() in names or label.partition(".")[0].lower() in names
+
+
+@functools.cache
+def _relatives(model: type[Model]) -> tuple[tuple[str, str], ...]:
+    """Return what a row of a model is a row of: labels, and attributes of keys.
+
+    A row of a model that inherits from another has columns there; and what
+    inherits from it shows its columns, under keys that are not known here.
+    """
+    concrete = model._meta.concrete_model or model
+    found = {concrete._meta.label: concrete._meta.pk.attname}
+    for parent in concrete._meta.get_parent_list():
+        of_parent = parent._meta.concrete_model or parent
+        found[of_parent._meta.label] = of_parent._meta.pk.attname
+    for other in apps.get_models():
+        if concrete in other._meta.get_parent_list() and not other._meta.proxy:
+            found.setdefault(other._meta.label, concrete._meta.pk.attname)
+    return tuple(found.items())
+
+
+def _tags_of(instance: Model) -> set[str]:
+    tags = set()
+    for label, attribute in _relatives(type(instance)):
+        tags |= {label, f"{label}:{getattr(instance, attribute, None)}"}
+    return tags
+
+
+# Invalidation
+
+
+def invalidate_model(
+    *models: type[Model] | Model, using: str | None = None, hard: bool = True
+) -> None:
+    """Invalidate what has the tags of models, or of instances.
+
+    For what sends no signals: ``update()``, ``bulk_create()``, raw SQL. Inside
+    a transaction it waits for the commit, and what has the tags is neither read
+    nor stored until then.
+
+    :param models: a class stands for all that has the tag of the class, an
+        instance for its own tag and the one of its class.
+    :param using: the alias of the database whose commit is waited for; without,
+        the one that the model is written to.
+    :param hard: the values are gone; else they are stale.
+    """
+    invalidate = _invalidate if hard else _invalidate_softly
+    for each in models:
+        model = type(each) if isinstance(each, Model) else each
+        model_tag(model)
+        if isinstance(each, Model):
+            tags = _tags_of(each)
+        else:
+            tags = {label for label, _ in _relatives(each)}
+        when_committed(tags, using or router.db_for_write(model), invalidate)
+
+
+async def ainvalidate_model(
+    *models: type[Model] | Model, using: str | None = None, hard: bool = True
+) -> None:
+    """Invalidate what has the tags of models; twin of ``invalidate_model()``."""
+    await sync_to_async(invalidate_model)(*models, using=using, hard=hard)
+
+
+def _invalidate_softly(tags: set[str]) -> None:
+    _invalidate(tags, hard=False)
+
+
+def _invalidate(tags: set[str], *, hard: bool = True) -> None:
+    """Invalidate tags in every region of the project."""
+    names = sorted(tags)
+    done: set[int] = set()
+    for name in regions:
+        region = regions[name]
+        if id(region) in done:
+            continue
+        done.add(id(region))
+        try:
+            region.invalidate_tags(*names, hard=hard)
+        except BackendError as error:
+            # What was committed stays so: the request must not fail for it.
+            log.error(  # noqa: TRY400 - the cause is named
+                "region %r could not be told that %s changed, and may serve what was "
+                "before until it expires: %s",
+                name,
+                ", ".join(names),
+                error,
+            )
+
+
+# Signals
+
+
+def connect() -> None:
+    """Listen to what becomes of the models; once the applications are ready."""
+    for model in apps.get_models(include_auto_created=True):
+        listen(model)
+    class_prepared.connect(_hear_of_model, dispatch_uid=_UID)
+
+
+def _hear_of_model(*, sender: type[Model], **_: Any) -> None:
+    _relatives.cache_clear()
+    listen(sender)
+
+
+def listen(model: type[Model]) -> None:
+    """Listen to what becomes of a model.
+
+    Only to those that are covered: a model that somebody listens to is deleted
+    row by row, because each is told.
+    """
+    concrete = model._meta.concrete_model or model
+    m2m_changed.connect(_hear_of_relation, sender=model, dispatch_uid=_UID)
+    if is_covered(concrete._meta.label) and not model._meta.auto_created:
+        post_save.connect(_hear_of_row, sender=model, dispatch_uid=_UID)
+        post_delete.connect(_hear_of_row, sender=model, dispatch_uid=_UID)
+
+
+def relisten() -> None:
+    """Listen anew, after the setting was changed."""
+    for model in apps.get_models(include_auto_created=True):
+        for signal in (post_save, post_delete, m2m_changed):
+            signal.disconnect(sender=model, dispatch_uid=_UID)
+        listen(model)
+
+
+def _hear_of_row(*, instance: Model, using: str, **_: Any) -> None:
+    when_committed(_tags_of(instance), using, _invalidate)
+
+
+def _hear_of_relation(
+    *,
+    sender: type[Model],
+    instance: Model,
+    action: str,
+    model: type[Model],
+    pk_set: set[Any] | None,
+    using: str,
+    **_: Any,
+) -> None:
+    if action in ("pre_add", "pre_remove", "post_clear"):
+        return
+    keys = pk_set
+    if action == "pre_clear":
+        # After it, nothing tells any more whom it had to do with.
+        keys = set(_related(sender, instance, model, using))
+    tags = _tags_of(instance)
+    for label, _attribute in _relatives(model):
+        tags.add(label)
+        tags.update(f"{label}:{key}" for key in keys or ())
+    covered = {tag for tag in tags if is_covered(tag.partition(":")[0])}
+    when_committed(covered, using, _invalidate)
+
+
+def _related(
+    through: type[Model], instance: Model, model: type[Model], using: str
+) -> Iterator[Any]:
+    """Return the keys of the rows of a model that an instance is related to."""
+    links = [field for field in through._meta.fields if field.is_relation]
+    rows: Any = through._base_manager.using(using)
+    for source in links:
+        if not _leads_to(source, type(instance)):
+            continue
+        for target in links:
+            if target is source or not _leads_to(target, model):
+                continue
+            yield from rows.filter(**{source.name: instance.pk}).values_list(
+                target.attname, flat=True
+            )
+
+
+def _leads_to(field: Any, model: type[Model]) -> bool:
+    other = field.related_model
+    return isinstance(other, type) and issubclass(model, other)

@@ -1,0 +1,1 @@
+"""A small application of the tests' site: books, and who has written them."""

@@ -1,0 +1,58 @@
+"""Books, and who has written them."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Author(models.Model):
+    name = models.CharField(max_length=50)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Book(models.Model):
+    title = models.CharField(max_length=50)
+    authors: models.ManyToManyField[Author, Author] = models.ManyToManyField(Author)
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Novel(Book):
+    """One with a table of its own beside that of books."""
+
+    length = models.IntegerField(default=0)
+
+
+class Classic(Book):
+    """A book by another name."""
+
+    class Meta:
+        proxy = True
+
+
+class Timed(models.Model):
+    """What is saved here is a row of the models that inherit from it."""
+
+    made = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        abstract = True
+
+
+class Library:
+    """Keeps the books of the tests in databases of their own."""
+
+    def db_for_read(self, model: type[models.Model], **hints: object) -> str | None:
+        return "books" if _is_ours(model._meta.app_label) else None
+
+    db_for_write = db_for_read
+
+    def allow_migrate(self, db: str, app_label: str, **hints: object) -> bool:
+        return _is_ours(app_label) == (db != "default")
+
+
+def _is_ours(app_label: str) -> bool:
+    return app_label == "django_books"
