@@ -11,11 +11,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from urllib.parse import urlencode
 
 import pytest
+from sites import Site, running
 
 pytest.importorskip("flask")
 
@@ -25,7 +25,6 @@ pytestmark = [
 ]
 
 CLIENTS = 32
-EXAMPLE = Path(__file__).parents[2] / "examples" / "flask_blog"
 
 APPLICATION = """
 import os, time
@@ -91,14 +90,12 @@ class Server:
         self.port = port
 
     def ask(
-        self, path: str = "/", method: str = "GET", form: dict[str, str] | None = None
+        self, path: str = "/", method: str = "GET"
     ) -> tuple[http.client.HTTPResponse, str]:
         """Return a response, and its text."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        kind = {"Content-Type": "application/x-www-form-urlencoded"}
         try:
-            body = None if form is None else urlencode(form)
-            connection.request(method, path, body, {} if form is None else kind)
+            connection.request(method, path)
             response = connection.getresponse()
             return response, response.read().decode()
         finally:
@@ -203,88 +200,52 @@ class TestCrowds:
             assert each.headers["Cache-Status"].startswith("dogpile; hit")
 
 
-@contextmanager
-def blogging(folder: Path, **environment: str) -> Iterator[Server]:
+def blogging(folder: Path, **environment: str) -> AbstractContextManager[Site]:
     """Start the example."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = (str(EXAMPLE / "blog.py"), "--folder", str(folder), "--port", str(port))
-    with (folder / "log").open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-u", "-W", "error", *command],
-            cwd=folder,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    assert process.stderr is not None
-    # It says so when it listens.
-    said = ""
-    for line in process.stderr:
-        said += line
-        if "CTRL+C" in line:
-            break
-    else:
-        pytest.fail(said)
-    drain = threading.Thread(target=process.stderr.read, daemon=True)
-    drain.start()
-    try:
-        yield Server(port)
-    finally:
-        process.terminate()
-        process.wait(30)
-        drain.join(30)
-        process.stderr.close()
+    return running("flask_blog/blog.py", folder, "--folder", str(folder), **environment)
 
 
 class TestBlog:
     """The example, as whoever tries it starts it."""
 
     @pytest.fixture
-    def blog(self, tmp_path: Path) -> Iterator[Server]:
+    def blog(self, tmp_path: Path) -> Iterator[Site]:
         with blogging(tmp_path) as made:
             yield made
 
-    def made(self, text: str) -> str:
-        found = re.search(r'id="made">(\w+)<', text)
-        assert found
-        return found[1]
-
-    def test_a_change_is_seen_and_other_pages_stay(self, blog: Server) -> None:
+    def test_a_change_is_seen_and_other_pages_stay(self, blog: Site) -> None:
         paths = ["/", "/post/what-the-tide-leaves", "/post/bread-without-hurry"]
-        before = [self.made(blog.ask(path)[1]) for path in paths]
-        assert [self.made(blog.ask(path)[1]) for path in paths] == before
+        before = [blog.get(path).made for path in paths]
+        assert [blog.get(path).made for path in paths] == before
 
-        form = {"name": "Ada", "text": "A letter <to whom>?"}
-        posted, _ = blog.ask(f"{paths[1]}/comments", "POST", form)
+        posted = blog.post(
+            f"{paths[1]}/comments", name="Ada", text="A letter <to whom>?"
+        )
 
         assert posted.status == 303
-        index, changed, other = (blog.ask(path)[1] for path in paths)
-        assert "A letter &lt;to whom&gt;?" in changed
-        assert "2 comments" in changed
-        assert self.made(index) != before[0]
-        assert self.made(other) == before[2]
+        index, changed, other = (blog.get(path) for path in paths)
+        assert "A letter &lt;to whom&gt;?" in changed.text
+        assert "2 comments" in changed.text
+        assert index.made != before[0]
+        assert other.made == before[2]
 
-    def test_a_new_post_is_on_the_first_page(self, blog: Server) -> None:
-        _, first = blog.ask("/")
-        assert "A Quiet Day" not in first
+    def test_a_new_post_is_on_the_first_page(self, blog: Site) -> None:
+        first = blog.get("/")
+        assert "A Quiet Day" not in first.text
         form = {"title": "A Quiet Day", "author": "Ada", "body": "Nothing happened."}
 
-        posted, _ = blog.ask("/write", "POST", form)
+        posted = blog.post("/write", **form)
 
         assert posted.headers["Location"].endswith("/post/a-quiet-day")
-        _, first = blog.ask("/")
-        assert "A Quiet Day" in first
-        assert re.search(r">Ada</a>\s*<small>1<", first)
-        assert blog.ask("/write", "POST", form)[0].status == 409
-        assert blog.ask("/write", "POST", {"title": "?"})[0].status == 400
+        first = blog.get("/")
+        assert "A Quiet Day" in first.text
+        assert re.search(r">Ada</a>\s*<small>1<", first.text)
+        assert blog.post("/write", **form).status == 409
+        assert blog.post("/write", title="?").status == 400
 
-    def test_pages_that_are_not_there_are_not_kept(self, blog: Server) -> None:
+    def test_pages_that_are_not_there_are_not_kept(self, blog: Site) -> None:
         for path in ("/post/none", "/author/none", "/?page=99"):
-            answer, _ = blog.ask(path)
-            assert answer.status == 404
+            assert blog.get(path).status == 404
 
     @pytest.mark.server
     @pytest.mark.parametrize("kind", ["redis", "memcached"])
@@ -297,9 +258,9 @@ class TestBlog:
 
         with blogging(tmp_path, FLASK_DOGPILE_CACHE_URL=url) as blog:
             path = "/post/what-the-tide-leaves"
-            before = self.made(blog.ask(path)[1])
-            assert self.made(blog.ask(path)[1]) == before
-            blog.ask(f"{path}/comments", "POST", {"name": "Ada", "text": "Oh."})
+            before = blog.get(path).made
+            assert blog.get(path).made == before
+            blog.post(f"{path}/comments", name="Ada", text="Oh.")
 
-            assert "Oh." in blog.ask(path)[1]
+            assert "Oh." in blog.get(path).text
             assert not (tmp_path / "cache.db").exists()
