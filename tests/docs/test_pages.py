@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import re
@@ -26,6 +27,8 @@ PAGES = sorted({README, *(ROOT / "docs").glob("*.rst")} - {ROOT / "docs" / "seed
 
 #: What the examples of a page say that they are in.
 MODULES = {"keys.rst": "shop"}
+#: What has to be there before a page is read: settings, and tables.
+SITES = {"django.rst": "django_site"}
 RUN = {"python", "pycon", "doctest"}
 #: What a page may show that is no Python.
 SHOWN = {
@@ -79,6 +82,8 @@ def servers_of(page: Path) -> set[str]:
 
 def run_examples(page: Path) -> None:
     """Run the examples of a page, one after the other, as one program."""
+    if page.name in SITES:
+        importlib.import_module(SITES[page.name])
     # A module, so that what it defines has a place to be found in.
     module = ModuleType(MODULES.get(page.name, f"page_{page.stem}"))
     names = vars(module)
