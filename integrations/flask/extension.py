@@ -11,13 +11,9 @@ from flask import Flask, Response, current_app
 from dogpile.cache import CacheRegion, ConfigurationError, ValidationError
 from dogpile.cache.integrations.flask import jinja
 from dogpile.cache.integrations.flask.functions import apart, memoized, waiting
-from dogpile.cache.integrations.flask.options import (
-    ViewOptions,
-    read_options,
-    view_tags,
-)
 from dogpile.cache.integrations.flask.state import NAME, build_state, current_state
 from dogpile.cache.integrations.flask.views import cached_view
+from dogpile.cache.integrations.pages import ViewOptions, read_options, view_tags
 
 F = TypeVar("F", bound=Callable[..., Any])
 

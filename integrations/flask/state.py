@@ -9,50 +9,11 @@ from typing import Any
 from flask import Flask, Request, current_app, has_app_context
 
 from dogpile.cache import CacheRegion, ConfigurationError, regions
+from dogpile.cache.integrations.pages import Shelf
 from dogpile.cache.integrations.settings import build_region, build_regions
 
 NAME = "dogpile.cache"
 TRUST = "DOGPILE_CACHE_TRUST_CLIENT"
-
-# Seconds, and pages, for which it is remembered that they are not kept.
-_PASSING = 10.0
-_MOST_PASSING = 1000
-
-
-class Shelf:
-    """A region, and what is known of the pages that are not kept in it."""
-
-    def __init__(self, region: CacheRegion) -> None:
-        self.region = region
-        self.clock = region.clock
-        policy = region.policy
-        #: Its entries are in this process, where reading one twice costs nothing.
-        self.is_short: bool = (
-            region.actual_backend.capabilities.inline
-            and not policy.early
-            and not policy.jitter
-        )
-        self._passing: dict[str, float] = {}
-
-    def is_passing(self, key: str, now: float) -> bool:
-        """Return whether a page was not kept a moment ago.
-
-        Nobody waits for the making of such a page: it is of no use to others.
-        """
-        passing = self._passing
-        return bool(passing) and now < passing.get(key, 0.0)
-
-    def note_passing(self, key: str) -> None:
-        """Note that a page is not kept."""
-        passing = self._passing
-        if len(passing) >= _MOST_PASSING:
-            passing.clear()
-        passing[key] = self.clock.time() + _PASSING
-
-    def end_passing(self, key: str) -> None:
-        """Note that a page is kept, or would have been."""
-        if self._passing:
-            self._passing.pop(key, None)
 
 
 class State:

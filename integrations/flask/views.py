@@ -14,18 +14,25 @@ from werkzeug.exceptions import HTTPException
 
 from dogpile.cache import NO_VALUE, ConfigurationError, Creation
 from dogpile.cache.integrations import http
-from dogpile.cache.integrations.flask.options import ViewOptions, view_tags
 from dogpile.cache.integrations.flask.signals import page_answered, tell
-from dogpile.cache.integrations.flask.state import Shelf, State, behind, state_of
+from dogpile.cache.integrations.flask.state import State, behind, state_of
 from dogpile.cache.integrations.flask.watch import (
     keyed_environ,
     keyed_request,
     watched,
 )
 from dogpile.cache.integrations.http import Outcome, Page
+from dogpile.cache.integrations.pages import (
+    SEPARATED,
+    SERVER_ERROR,
+    Shelf,
+    ViewOptions,
+    kept_page,
+    needs_client,
+    page_tags,
+)
 
 View = Callable[..., Any]
-_SEPARATED = frozenset({"session", "set-cookie", "authorization", "unkeyed-cookie"})
 
 
 def cached_view(fn: View, options: ViewOptions) -> View:
@@ -122,7 +129,7 @@ def _told(state: State, app: Flask, response: Response, outcome: Outcome) -> Res
     tell(app, behind(request_ctx).request.endpoint, outcome)
     if state.http_headers:
         response.headers.add("Cache-Status", str(outcome))
-        if outcome.detail in _SEPARATED and "Cache-Control" not in response.headers:
+        if outcome.detail in SEPARATED and "Cache-Control" not in response.headers:
             # No cache on the way may take it for everybody's, whatever its path.
             response.headers["Cache-Control"] = "private"
     return response
@@ -239,17 +246,8 @@ class Turn:
         return self._kept(page, now, Outcome(ttl=page.until - now))
 
     def _settings(self) -> dict[str, Any]:
-        return {**self._options.policy, "tags": self._tags()}
-
-    def _tags(self) -> tuple[str, ...]:
-        tags = list(view_tags(self._endpoint, self._kwargs))
-        for tag in self._options.tags:
-            if not callable(tag):
-                tags.append(tag.format(**self._kwargs) if "{" in tag else tag)
-                continue
-            made = tag(**self._kwargs)
-            tags.extend([made] if isinstance(made, str) else made)
-        return tuple(tags)
+        tags = page_tags(self._endpoint, self._options.tags, self._kwargs)
+        return {**self._options.policy, "tags": tuple(tags)}
 
     def _alone(self) -> Response:
         """Make the response for this request, and keep nothing of it."""
@@ -309,18 +307,18 @@ class Turn:
             with keyed_request(self._app, self._environ) as made:
                 response, reason = self._rendered(made)
         except HTTPException as error:
-            if error.code is None or error.code >= _SERVER_ERROR:
+            if error.code is None or error.code >= SERVER_ERROR:
                 raise
             reason = "status"
         else:
             if not reason:
                 return self._page(response, started, creation)
-            if response.status_code >= _SERVER_ERROR:
+            if response.status_code >= SERVER_ERROR:
                 raise ConfigurationError(
                     f"the view {self._endpoint!r} answered {response.status_code}"
                 )
         if reason == "session" or reason.startswith("unkeyed-"):
-            raise ConfigurationError(_needs_client(self._endpoint, reason))
+            raise ConfigurationError(needs_client(self._endpoint, reason))
         # It is another page now, such as none.
         self._shelf.region.delete(self._key)
         return NO_VALUE
@@ -354,48 +352,15 @@ class Turn:
         )
 
     def _page(self, response: Response, started: float, creation: Creation) -> Page:
-        shelf, options = self._shelf, self._options
-        policy = shelf.region.policy.merged(options.policy)
-        wished = options.lifetime
-        if wished is None:
-            wished = policy.expiration_time
-        lifetime, may_be_stale = http.lifetime_of(response.headers, wished)
-        creation.expires(lifetime)
-        body = response.get_data()
-        vary = options.varied.values()
-        headers: Iterable[tuple[str, str]]
-        if self._state.http_headers:
-            headers = http.told_headers(
-                response.headers,
-                body,
-                vary,
-                lifetime,
-                policy.grace if may_be_stale else None,
-                is_invalidated=bool(options.tags),
-            )
-        else:
-            headers = http.kept_headers(response.headers, vary)
-        return http.make_page(
+        options = self._options
+        return kept_page(
+            self._shelf,
+            options,
             response.status_code,
-            headers,
-            body,
+            list(response.headers),
+            response.get_data(),
+            list(options.varied.values()),
             started,
-            shelf.clock.time(),
-            lifetime,
-            may_be_stale=may_be_stale,
+            creation,
+            http_headers=self._state.http_headers,
         )
-
-
-_SERVER_ERROR = 500
-
-
-def _needs_client(endpoint: str, reason: str) -> str:
-    of = {"session": "the session"}.get(reason)
-    if of is None:
-        header = reason.removeprefix("unkeyed-").title()
-        of = f"the client's {header}"
-    return (
-        f"the view {endpoint!r} reads {of} in the background, where there is no "
-        "client: a page may only be made from what is in its key; name the header "
-        "in vary=, or leave such a view uncached"
-    )

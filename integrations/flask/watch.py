@@ -16,6 +16,8 @@ from typing import Any
 from flask import Flask, Request
 from werkzeug.datastructures import EnvironHeaders
 
+from dogpile.cache.integrations.watched import WatchedEnviron
+
 # What a request remembers once it was read off its headers or its query.
 _REMEMBERED = (
     *("accept_charsets", "accept_encodings", "accept_languages", "accept_mimetypes"),
@@ -24,66 +26,11 @@ _REMEMBERED = (
     *("if_range", "if_unmodified_since", "pragma", "range", "root_url", "url"),
     *("url_root", "user_agent", "values"),
 )
-# What is of the client beside its headers.
-_OF_CLIENT = frozenset({"REMOTE_ADDR", "REMOTE_PORT", "REMOTE_USER"})
 # What is the same for all requests of one key.
 _OF_KEY = (
     *("SCRIPT_NAME", "PATH_INFO", "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL"),
     *("HTTP_HOST", "wsgi.url_scheme"),
 )
-
-
-class WatchedEnviron(dict[str, Any]):
-    """An environ that notes which of the client's variables were read."""
-
-    def __init__(self, environ: Mapping[str, Any]) -> None:
-        super().__init__(environ)
-        self.seen: set[str] = set()
-
-    def _note(self, name: object) -> None:
-        if isinstance(name, str) and (name.startswith("HTTP_") or name in _OF_CLIENT):
-            self.seen.add(name)
-
-    def __getitem__(self, name: str) -> Any:
-        self._note(name)
-        return super().__getitem__(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return a variable, or the default."""
-        self._note(name)
-        return super().get(name, default)
-
-    def __contains__(self, name: object) -> bool:
-        self._note(name)
-        return super().__contains__(name)
-
-    def __iter__(self) -> Iterator[str]:
-        self._note_all()
-        return super().__iter__()
-
-    def keys(self) -> Any:
-        """Return the names."""
-        self._note_all()
-        return super().keys()
-
-    def values(self) -> Any:
-        """Return the values."""
-        self._note_all()
-        return super().values()
-
-    def items(self) -> Any:
-        """Return the variables."""
-        self._note_all()
-        return super().items()
-
-    def copy(self) -> dict[str, Any]:
-        """Return a dictionary, all of which counts as read."""
-        self._note_all()
-        return dict(super().items())
-
-    def _note_all(self) -> None:
-        for name in super().__iter__():
-            self._note(name)
 
 
 class WatchedHeaders(EnvironHeaders):

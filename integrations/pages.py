@@ -1,0 +1,211 @@
+"""What the cached views of Flask and Django share: options, shelves, kept pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from dogpile.cache import CacheRegion, Creation, Policy
+from dogpile.cache.integrations import http
+
+#: Why a response is for one client alone; no cache on the way may keep it then.
+SEPARATED = frozenset(
+    {
+        *("session", "set-cookie", "authorization", "unkeyed-cookie"),
+        *("csrf", "messages", "user"),
+    }
+)
+#: From here on a status tells of the server's failure.
+SERVER_ERROR = 500
+
+# Seconds, and pages, for which it is remembered that they are not kept.
+_PASSING = 10.0
+_MOST_PASSING = 1000
+
+
+class ViewOptions(NamedTuple):
+    """How a view is kept.
+
+    :param region: its name; ``None`` for the default one.
+    :param expiration_time: seconds; ``None`` for the region's.
+    :param lifetime: the same in seconds, whatever it was given as.
+    :param tags: names, format strings over the view's arguments, functions.
+    :param varied: headers by their CGI names.
+    :param select: makes the canonical query.
+    :param unless: says that a request is not to be cached.
+    :param response_filter: says of a response whether it may be kept.
+    :param key: what stands in the key instead of path and query.
+    :param policy: other fields of ``Policy``.
+    """
+
+    region: str | None
+    expiration_time: Any
+    lifetime: float | None
+    tags: tuple[Any, ...]
+    varied: Mapping[str, str]
+    select: http.Select
+    unless: Callable[..., Any] | None
+    response_filter: Callable[[Any], Any] | None
+    key: Any
+    policy: Mapping[str, Any]
+
+
+def read_options(
+    expiration_time: Any,
+    region: str | None,
+    tags: Iterable[Any],
+    vary: Iterable[str],
+    query: Any,
+    unless: Callable[..., Any] | None,
+    response_filter: Callable[[Any], Any] | None,
+    key: Any,
+    policy: Mapping[str, Any],
+) -> ViewOptions:
+    """Check what a view is decorated with.
+
+    :raises ValidationError: something of it is no use.
+    """
+    checked = Policy().merged({**policy, "expiration_time": expiration_time})
+    return ViewOptions(
+        region,
+        expiration_time,
+        checked.expiration_time,
+        (tags,) if isinstance(tags, str) or callable(tags) else tuple(tags),
+        http.vary_names(vary),
+        http.select_query(query),
+        unless,
+        response_filter,
+        key,
+        dict(policy),
+    )
+
+
+def view_tags(name: str, view_args: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the tags that each page of a view has.
+
+    :param name: the view's, as its framework knows it.
+    """
+    tag = f"view:{name}"
+    if not view_args:
+        return (tag,)
+    return tag, f"{tag}?{urlencode(sorted(view_args.items()))}"
+
+
+def page_tags(
+    name: str, tags: Iterable[Any], view_args: Mapping[str, Any]
+) -> list[Any]:
+    """Return the tags of a page: those of its view, and those of its options.
+
+    :param name: the view's.
+    :param tags: as of :class:`ViewOptions`.
+    """
+    found: list[Any] = list(view_tags(name, view_args))
+    for tag in tags:
+        if isinstance(tag, str):
+            found.append(tag.format(**view_args) if "{" in tag else tag)
+            continue
+        made = tag(**view_args)
+        is_one = isinstance(made, str) or not isinstance(made, Iterable)
+        found.extend([made] if is_one else made)
+    return found
+
+
+class Shelf:
+    """A region, and what is known of the pages that are not kept in it."""
+
+    def __init__(self, region: CacheRegion) -> None:
+        self.region = region
+        self.clock = region.clock
+        policy = region.policy
+        #: Its entries are in this process, where reading one twice costs nothing.
+        self.is_short: bool = (
+            region.actual_backend.capabilities.inline
+            and not policy.early
+            and not policy.jitter
+        )
+        self._passing: dict[str, float] = {}
+
+    def is_passing(self, key: str, now: float) -> bool:
+        """Return whether a page was not kept a moment ago.
+
+        Nobody waits for the making of such a page: it is of no use to others.
+        """
+        passing = self._passing
+        return bool(passing) and now < passing.get(key, 0.0)
+
+    def note_passing(self, key: str) -> None:
+        """Note that a page is not kept."""
+        passing = self._passing
+        if len(passing) >= _MOST_PASSING:
+            passing.clear()
+        passing[key] = self.clock.time() + _PASSING
+
+    def end_passing(self, key: str) -> None:
+        """Note that a page is kept, or would have been."""
+        if self._passing:
+            self._passing.pop(key, None)
+
+
+def kept_page(
+    shelf: Shelf,
+    options: ViewOptions,
+    status: int,
+    headers: Collection[tuple[str, str]],
+    body: bytes,
+    vary: Collection[str],
+    started: float,
+    creation: Creation,
+    *,
+    http_headers: bool,
+) -> http.Page:
+    """Return a response as it is kept, and say for how long it is fresh.
+
+    :param headers: of the response.
+    :param vary: the names of the headers that belong to the key.
+    :param started: when its rendering began, in seconds since the epoch.
+    :param http_headers: whether caches and clients are told about it.
+    """
+    policy = shelf.region.policy.merged(options.policy)
+    wished = options.lifetime
+    if wished is None:
+        wished = policy.expiration_time
+    lifetime, may_be_stale = http.lifetime_of(headers, wished)
+    creation.expires(lifetime)
+    told: Iterable[tuple[str, str]]
+    if http_headers:
+        told = http.told_headers(
+            headers,
+            body,
+            vary,
+            lifetime,
+            policy.grace if may_be_stale else None,
+            is_invalidated=bool(options.tags),
+        )
+    else:
+        told = http.kept_headers(headers, vary)
+    return http.make_page(
+        status,
+        told,
+        body,
+        started,
+        shelf.clock.time(),
+        lifetime,
+        may_be_stale=may_be_stale,
+    )
+
+
+def needs_client(view: str, reason: str) -> str:
+    """Return what is wrong with a view that wants its client in the background.
+
+    :param reason: as of :func:`~dogpile.cache.integrations.http.why_not_kept`.
+    """
+    of = {"session": "the session", "user": "the user"}.get(reason)
+    if of is None:
+        header = reason.removeprefix("unkeyed-").title()
+        of = f"the client's {header}"
+    return (
+        f"the view {view!r} reads {of} in the background, where there is no "
+        "client: a page may only be made from what is in its key; name the header "
+        "in vary=, or leave such a view uncached"
+    )
