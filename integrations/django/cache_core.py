@@ -1,0 +1,189 @@
+"""What the blocking and the asynchronous half of the cache decide alike."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from itertools import islice
+from types import TracebackType
+from typing import Any
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+
+from dogpile.cache import (
+    NO_VALUE,
+    BackendError,
+    CachedValue,
+    CodecError,
+    ValueTooLarge,
+)
+from dogpile.cache.integrations.django.cache_settings import AGES, keeper
+from dogpile.cache.integrations.django.cache_values import Making
+
+log = logging.getLogger(__name__)
+
+
+class CacheCore(BaseCache):
+    """Settings, keys, times and failures of a cache; no I/O.
+
+    :param location: ``LOCATION`` of the alias.
+    :param params: the other settings of the alias.
+    :raises InvalidCacheBackendError: a setting is no use.
+    """
+
+    def __init__(self, location: Any, params: dict[str, Any]) -> None:
+        # Django takes a setting that is no use for one that is not there.
+        kept = keeper.find(location, params)
+        super().__init__(params)
+        #: The alias as a region, for whatever a cache of Django's cannot do.
+        self.region = kept.region
+        self.default_timeout = kept.timeout
+        self._store = kept.store
+        self._values = kept.values
+        self._is_culled = kept.is_culled
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self.region!r}>"
+
+    # Keys and times
+
+    def _keys(self, keys: Iterable[Any], version: int | None) -> dict[str, Any]:
+        """Return the caller's keys by those that are stored."""
+        return {self.make_and_validate_key(key, version): key for key in keys}
+
+    def _lifetime(self, timeout: Any) -> float | None:
+        """Return how long a value lives.
+
+        :param timeout: seconds, or a ``timedelta``, or the default.
+        :return: 0 where it is not stored at all, ``None`` for ever.
+        """
+        if timeout is DEFAULT_TIMEOUT:
+            timeout = self.default_timeout
+        if timeout is None:
+            return None
+        if isinstance(timeout, timedelta):
+            timeout = timeout.total_seconds()
+        lifetime = float(timeout)
+        if math.isnan(lifetime):
+            raise ValueError("timeout takes seconds, or None for ever, not NaN")
+        if lifetime == math.inf:
+            return None
+        return max(lifetime, 0.0)
+
+    def _policy(self, policy: dict[str, Any]) -> dict[str, Any]:
+        """Return what a call says of its value, as a region takes it."""
+        tags = policy.get("tags")
+        if tags is not None and not isinstance(tags, str):
+            policy["tags"] = _names(tags)
+        return policy
+
+    def _left(self, value: CachedValue | None) -> int | None:
+        """Return the seconds that a value has left; 0 for none, ``None`` for ever."""
+        if value is None:
+            return 0
+        lifetime = value.metadata.get("x", AGES)
+        if lifetime is None:
+            return None
+        left = value.cached_time + lifetime - self._store.clock.time()
+        # What is there has something left.
+        return max(math.ceil(left), 1)
+
+    # Values
+
+    def _pack(self, value: Any) -> Any:
+        return self._values.pack(value)
+
+    def _found(self, stored: Any, default: Any) -> Any:
+        return default if stored is NO_VALUE else self._values.unpack(stored)
+
+    def _making(self, key: str, default: Any, timeout: Any) -> Making:
+        def on_refusal(error: Exception) -> None:
+            self._store.events.emit("backend_error", key, error=error)
+            log.warning("a value of %r cannot be pickled, and is not kept", key)
+
+        return Making(
+            self._values,
+            default,
+            self._lifetime(timeout),
+            jitter=self._store.policy.jitter,
+            on_refusal=on_refusal,
+        )
+
+    def _cull(self) -> None:
+        """Make room for one more, if this process has as many as it may have."""
+        if not self._is_culled:
+            return
+        backend: Any = self._store.actual_backend
+        count = len(backend)
+        if count < self._max_entries:
+            return
+        # As Django counts: all of them, or that share of them.
+        surplus = count
+        if self._cull_frequency:
+            surplus = count // self._cull_frequency
+        backend.delete_multi(list(islice(backend.iter_keys(""), surplus)))
+
+    # Failures
+
+    def _spare(self, *keys: Any) -> Spared:
+        """Return what keeps a page from failing with the cache's server."""
+        return Spared(self, keys)
+
+    def _missing(self, key: Any) -> ValueError:
+        return ValueError(f"Key '{key}' not found")
+
+
+class Spared:
+    """A failing backend is an event, unless the region says to raise.
+
+    A value that does not become bytes is the caller's own mistake: its error
+    leaves as it does from Django's caches.
+    """
+
+    __slots__ = ("_cache", "_keys")
+
+    def __init__(self, cache: CacheCore, keys: tuple[Any, ...]) -> None:
+        self._cache = cache
+        self._keys = keys
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, CodecError) and error.__cause__ is not None:
+            raise error.__cause__ from None
+        if not isinstance(error, BackendError):
+            return False
+        store = self._cache._store  # noqa: SLF001 - two halves of one room
+        if store.policy.on_backend_error == "raise":
+            return False
+        for key in self._keys:
+            store.events.emit("backend_error", key, error=error)
+        if isinstance(error, ValueTooLarge):
+            log.warning("not kept: %s", error)
+        return True
+
+
+def _names(tags: Any) -> tuple[str, ...]:
+    if isinstance(tags, (list, tuple, set, frozenset)) and all(
+        isinstance(tag, str) for tag in tags
+    ):
+        return tuple(tags)
+    # Models are only there when the applications are.
+    from dogpile.cache.integrations.django.model_tags import tag_names
+
+    return tag_names(tags)
+
+
+def paired(keys: Mapping[str, Any], stored: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """Yield the caller's keys, each with what is stored, where something is."""
+    for key, found in zip(keys.values(), stored, strict=True):
+        if found is not NO_VALUE:
+            yield key, found

@@ -1,0 +1,217 @@
+"""How values go into the cache, and what is done to one that is there."""
+
+from __future__ import annotations
+
+import pickle
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.db import close_old_connections
+
+from dogpile.cache import NO_VALUE, CachedValue
+
+# Nobody can change these: whoever has one may have the same one.
+_IMMUTABLE = (str, bytes, int, float, bool, type(None))
+
+
+class Plain:
+    """For a backend of bytes: the region's codec makes the copies."""
+
+    def pack(self, value: Any) -> Any:
+        """Return what is stored for a value."""
+        return value
+
+    def unpack(self, stored: Any) -> Any:
+        """Return the value of what was stored."""
+        return stored
+
+    def loose(self, value: Any) -> Any:
+        """Return what stands for a value that is not stored."""
+        return value
+
+    def shared(self, value: Any) -> Any:
+        """Return a copy of what a whole crowd was given."""
+        if type(value) in _IMMUTABLE:
+            return value
+        try:
+            return pickle.loads(pickle.dumps(value, 5))  # noqa: S301 - our own
+        except Exception:  # noqa: BLE001 - a class may refuse; it was not stored, then
+            return value
+
+
+class Loose:
+    """A value that could not be stored, among pickles."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Pickled:
+    """For a backend of objects: Django's caches hand out copies."""
+
+    def pack(self, value: Any) -> Any:
+        """Return what is stored for a value."""
+        return pickle.dumps(value, 5)
+
+    def unpack(self, stored: Any) -> Any:
+        """Return the value of what was stored."""
+        if isinstance(stored, Loose):
+            return stored.value
+        return pickle.loads(stored)  # noqa: S301 - it never left this process
+
+    def loose(self, value: Any) -> Any:
+        """Return what stands for a value that is not stored."""
+        return Loose(value)
+
+    def shared(self, value: Any) -> Any:
+        """Return the value: what a crowd was given is a pickle for each to open."""
+        return value
+
+
+class Making:
+    """Creates the value of a ``get_or_set()``.
+
+    :param default: the value, or a function that returns it; for event loops
+        it may be a coroutine function, or an awaitable.
+    :param lifetime: seconds; 0 to store nothing, ``None`` for ever.
+    :param jitter: the share by which the lifetime is shortened at random.
+    :param on_refusal: called with the error of a value that cannot be pickled.
+    """
+
+    def __init__(
+        self,
+        values: Plain | Pickled,
+        default: Any,
+        lifetime: float | None,
+        *,
+        jitter: float,
+        on_refusal: Callable[[Exception], None],
+    ) -> None:
+        self._values = values
+        self._default = default
+        if jitter and lifetime is not None:
+            lifetime *= 1.0 - jitter * random.random()  # noqa: S311 - no secret
+        self._lifetime = lifetime
+        self._on_refusal = on_refusal
+        self._thread = threading.get_ident()
+
+    def create(self, creation: Any) -> Any:
+        """Create it in a thread: the caller's, or one of the background."""
+        if not callable(self._default):
+            return self._made(creation, self._default)
+        if threading.get_ident() == self._thread:
+            return self._made(creation, self._default())
+        # Django does that around each request; here is none.
+        close_old_connections()
+        try:
+            return self._made(creation, self._default())
+        finally:
+            close_old_connections()
+
+    async def acreate(self, creation: Any) -> Any:
+        """Create it in an event loop.
+
+        A plain function runs where Django runs what is not asynchronous: its
+        database connections are there.
+        """
+        value = self._default
+        if iscoroutinefunction(value):
+            value = value()
+        elif callable(value):
+            value = await sync_to_async(value)()
+        if hasattr(value, "__await__"):
+            value = await value
+        return self._made(creation, value)
+
+    def discard(self) -> None:
+        """End a coroutine that nobody needed."""
+        close = getattr(self._default, "close", None)
+        if close is not None and hasattr(self._default, "__await__"):
+            close()
+
+    def _made(self, creation: Any, value: Any) -> Any:
+        if hasattr(value, "__await__"):
+            return value  # which the region refuses, with the reason
+        if self._lifetime == 0:
+            return creation.skip(self._values.loose(value))
+        creation.expires(self._lifetime)
+        try:
+            return self._values.pack(value)
+        except Exception as error:  # noqa: BLE001 - a class may refuse in any way
+            self._on_refusal(error)
+            return creation.skip(self._values.loose(value))
+
+
+# What update() is given
+
+
+class Add:
+    """Store a payload where there is none."""
+
+    def __init__(self, payload: Any) -> None:
+        self._payload = payload
+
+    def __call__(self, old: CachedValue | None) -> Any:
+        """Return the payload, or leave what is there."""
+        return self._payload if old is None else NO_VALUE
+
+
+class Replace:
+    """Store a payload where there is one."""
+
+    def __init__(self, payload: Any) -> None:
+        self._payload = payload
+
+    def __call__(self, old: CachedValue | None) -> Any:
+        """Return the payload, or leave that there is none."""
+        return NO_VALUE if old is None else self._payload
+
+
+class Increment:
+    """Add to a number; its time goes on."""
+
+    def __init__(self, values: Plain | Pickled, delta: Any) -> None:
+        self._values = values
+        self._delta = delta
+
+    def __call__(self, old: CachedValue | None) -> Any:
+        """Return the sum in the place of the number."""
+        if old is None:
+            return NO_VALUE
+        number = self._values.unpack(old.payload) + self._delta
+        return old._replace(payload=self._values.pack(number))
+
+
+class Touch:
+    """Have a value live for a time from now on.
+
+    :param lifetime: seconds; ``None`` for ever.
+    :param now: returns the seconds since the epoch.
+    """
+
+    def __init__(self, lifetime: float | None, now: Callable[[], float]) -> None:
+        self._lifetime = lifetime
+        self._now = now
+
+    def __call__(self, old: CachedValue | None) -> Any:
+        """Return the value with another lifetime."""
+        if old is None:
+            return NO_VALUE
+        metadata = {**old.metadata, "ct": self._now(), "x": self._lifetime}
+        return old._replace(metadata=metadata)
+
+
+class Put:
+    """Store a value as it is, with all that is known about it."""
+
+    def __init__(self, value: CachedValue) -> None:
+        self._value = value
+
+    def __call__(self, old: CachedValue | None) -> Any:
+        """Return the value, whatever is there."""
+        return self._value
