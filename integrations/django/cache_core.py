@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from itertools import islice
@@ -16,7 +17,7 @@ from dogpile.cache import (
     NO_VALUE,
     BackendError,
     CachedValue,
-    CodecError,
+    Unserializable,
     ValueTooLarge,
 )
 from dogpile.cache.integrations.django.cache_settings import AGES, keeper
@@ -83,7 +84,7 @@ class CacheCore(BaseCache):
         """Return the seconds that a value has left; 0 for none, ``None`` for ever."""
         if value is None:
             return 0
-        lifetime = value.metadata.get("x", AGES)
+        lifetime: float | None = value.metadata.get("x", AGES)
         if lifetime is None:
             return None
         left = value.cached_time + lifetime - self._store.clock.time()
@@ -138,8 +139,8 @@ class CacheCore(BaseCache):
 class Spared:
     """A failing backend is an event, unless the region says to raise.
 
-    A value that does not become bytes is the caller's own mistake: its error
-    leaves as it does from Django's caches.
+    A value that does not become bytes is the caller's own mistake, which leaves
+    under the name that it has with Django's caches.
     """
 
     __slots__ = ("_cache", "_keys")
@@ -157,8 +158,8 @@ class Spared:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        if isinstance(error, CodecError) and error.__cause__ is not None:
-            raise error.__cause__ from None
+        if isinstance(error, Unserializable):
+            raise pickle.PicklingError(str(error)) from error
         if not isinstance(error, BackendError):
             return False
         store = self._cache._store  # noqa: SLF001 - two halves of one room

@@ -44,7 +44,7 @@ _BOUNDING = frozenset({"max_entries", "max_bytes", "cache_dict"})
 # The name of a region that an alias has for itself, in its records and in errors.
 _OWN = "django"
 _DEFAULT_TIMEOUT = 300
-# Namespaces that are remembered; they are made anew at next to no cost.
+# What is remembered for settings that may come back, as in tests.
 _MOST_KEPT = 200
 
 
@@ -125,7 +125,7 @@ class Keeper:
         if own is None:
             base = regions.configured[location or "default"]
         else:
-            base = self._own_region(own, bounds)
+            base = self._own_region(own, bounds, str(params.get("KEY_PREFIX") or ""))
         if timeout is ...:
             # Only a region of the settings says something of its own.
             timeout = base.expiration_time
@@ -134,20 +134,24 @@ class Keeper:
         return _kept(base, params, policy, timeout, is_culled=is_culled)
 
     def _own_region(
-        self, chosen: dict[str, Any], bounds: Mapping[str, Any]
+        self, chosen: dict[str, Any], bounds: Mapping[str, Any], prefix: str
     ) -> CacheRegion:
         name = chosen.pop("name")
         _bind(chosen, bounds)
         if not _is_enabled():
             chosen = {"backend": "dogpile.cache.null"}
         secrets = signing()
-        wanted = (name, chosen, secrets)
-        for known, region in self._own:
-            if known == wanted:
-                return region
-        region = build_region(name, dict(chosen), **secrets, where="OPTIONS")
-        self._own.append((wanted, region))
-        return region
+        # MAX_ENTRIES counts what one prefix has; a server is one for all of them.
+        space = prefix if chosen.get("backend") in _MEMORY else ""
+        wanted = (name, chosen, secrets, space)
+        found = next((each for each in self._own if each[0] == wanted), None)
+        if found is None:
+            region = build_region(name, dict(chosen), **secrets, where="OPTIONS")
+            found = (wanted, region)
+        else:
+            self._own.remove(found)
+        self._own = [*self._own[-_MOST_KEPT:], found]
+        return found[1]
 
 
 def _is_enabled() -> bool:
@@ -265,7 +269,7 @@ def _bind(chosen: dict[str, Any], bounds: Mapping[str, Any]) -> None:
     backend = chosen.get("backend")
     if not isinstance(backend, str):
         return
-    backend = backend_name(backend.strip())
+    backend = chosen["backend"] = backend_name(backend.strip())
     arguments = chosen.get("arguments") or {}
     if not isinstance(arguments, Mapping):
         return  # it is refused with the rest
@@ -273,7 +277,8 @@ def _bind(chosen: dict[str, Any], bounds: Mapping[str, Any]) -> None:
         # What is culled is what was used least lately, as Django has it.
         chosen["arguments"] = {**arguments, "policy": "lru"}
     elif "MAX_ENTRIES" in bounds and backend not in _MEMORY:
-        names = getattr(BACKENDS.load(backend), "argument_names", frozenset())
+        kind = BACKENDS.load(backend)
+        names: frozenset[str] = getattr(kind, "argument_names", frozenset())
         if "max_entries" in names and "max_entries" not in arguments:
             chosen["arguments"] = {**arguments, "max_entries": bounds["MAX_ENTRIES"]}
 
@@ -300,8 +305,11 @@ def _kept(
     is_culled: bool,
 ) -> Kept:
     prefix = str(params.get("KEY_PREFIX") or "")
-    # The prefix is what keeps the values of one alias from another's clear().
-    name = f"{_OWN}/{prefix}" if prefix else _OWN
+    # Regions of two names may have one server. And what has another prefix is
+    # out of the reach of this alias's clear().
+    name = _OWN if base.name in (None, _OWN) else f"{_OWN}@{base.name}"
+    if prefix:
+        name = f"{name}/{prefix}"
     if policy.get("grace", ...) is ... and base.policy.grace is None:
         # Else a value that has expired would be kept for ever.
         policy["grace"] = 0
