@@ -125,6 +125,17 @@ class Shelf:
             and not policy.jitter
         )
         self._passing: dict[str, float] = {}
+        self._learned: dict[str, tuple[str, ...]] = {}
+
+    def learned(self, key: str) -> tuple[str, ...]:
+        """Return the headers that a page has said it varies by."""
+        return self._learned.get(key, ())
+
+    def learn(self, key: str, headers: tuple[str, ...]) -> None:
+        """Note the headers that a page varies by, beside those in its key."""
+        if len(self._learned) >= _MOST_PASSING:
+            self._learned.clear()
+        self._learned[key] = headers
 
     def is_passing(self, key: str, now: float) -> bool:
         """Return whether a page was not kept a moment ago.

@@ -1,0 +1,324 @@
+"""Views whose responses are kept: one rendering for a crowd."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, overload
+
+from asgiref.sync import iscoroutinefunction
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+
+from dogpile.cache import ConfigurationError
+from dogpile.cache.integrations import http
+from dogpile.cache.integrations.django import apart
+from dogpile.cache.integrations.django.asked import Asked, name_of
+from dogpile.cache.integrations.django.handler import regions
+from dogpile.cache.integrations.django.model_tags import listed, tag_names
+from dogpile.cache.integrations.django.responses import answered, told
+from dogpile.cache.integrations.django.state import state
+from dogpile.cache.integrations.django.turns import AsyncTurn, Turn
+from dogpile.cache.integrations.django.watch import keyed_names
+from dogpile.cache.integrations.http import Outcome, Page
+from dogpile.cache.integrations.pages import ViewOptions, read_options, view_tags
+
+F = TypeVar("F", bound=Callable[..., Any])
+View = Callable[..., Any]
+
+
+@overload
+def cached_view(expiration_time: F, /) -> F: ...
+
+
+@overload
+def cached_view(
+    expiration_time: Any = None,
+    *,
+    region: str | None = None,
+    tags: Any = (),
+    vary: Iterable[str] = (),
+    query: bool | Iterable[str] | None = True,
+    unless: Callable[[HttpRequest], Any] | None = None,
+    response_filter: Callable[[HttpResponse], Any] | None = None,
+    key: str | Callable[[HttpRequest], str] | None = None,
+    **policy: Any,
+) -> Callable[[F], F]: ...
+
+
+def cached_view(
+    expiration_time: Any = None,
+    *,
+    region: str | None = None,
+    tags: Any = (),
+    vary: Iterable[str] = (),
+    query: bool | Iterable[str] | None = True,
+    unless: Callable[[HttpRequest], Any] | None = None,
+    response_filter: Callable[[HttpResponse], Any] | None = None,
+    key: str | Callable[[HttpRequest], str] | None = None,
+    **policy: Any,
+) -> Any:
+    """Decorate a view: one request renders for a crowd.
+
+    For functions, coroutine functions, what ``as_view()`` returns, and by
+    ``method_decorator`` for methods of class-based views. Only GET and HEAD are
+    answered from the cache; what depends on anything that is not in the key is
+    not kept: the session, the user, messages, cookies, a CSRF token, a header.
+
+    :param expiration_time: seconds; the region's without.
+    :param region: its name, looked up at the first request; the default one
+        without.
+    :param tags: models, names, format strings over the view's arguments, or
+        functions of them.
+    :param vary: headers of the request that the page depends on. What the
+        response says itself by ``Vary`` counts, too.
+    :param query: ``True``, the parameters that the view sees, or ``None``.
+    :param unless: says of a request that it is not to be cached.
+    :param response_filter: says of a response whether it may be kept.
+    :param key: what stands in the key instead of path and query; a text, or a
+        function of the request.
+    :param policy: other fields of ``Policy``, such as ``grace``.
+    """
+    if callable(expiration_time):  # it bears no parentheses
+        return cached_view()(expiration_time)
+    options = read_options(
+        expiration_time,
+        region,
+        _readable(tags),
+        vary,
+        query,
+        unless,
+        response_filter,
+        key,
+        policy,
+    )
+    return lambda fn: _decorated(fn, options)
+
+
+def cache_page(
+    timeout: Any, *, cache: str | None = None, key_prefix: str | None = None
+) -> Callable[[F], F]:
+    """Decorate a view, as Django's decorator of that name does.
+
+    :param timeout: seconds; ``None`` for ever, 0 for not at all.
+    :param cache: an alias of ``CACHES``, or a region's name;
+        ``CACHE_MIDDLEWARE_ALIAS`` without.
+    :param key_prefix: sets its pages apart from others of the same address;
+        ``CACHE_MIDDLEWARE_KEY_PREFIX`` without.
+    """
+    options = read_options(timeout, cache, (), (), True, None, None, None, {})
+    options = options._replace(policy={"expiration_time": timeout})
+
+    def decorate(fn: F) -> F:
+        return _decorated(fn, options, _PageRules(timeout, cache, key_prefix))
+
+    return decorate
+
+
+class _PageRules:
+    """What ``cache_page`` reads from the settings when it is asked."""
+
+    def __init__(self, timeout: Any, cache: str | None, prefix: str | None) -> None:
+        self.is_off = timeout is not None and timeout <= 0
+        self._cache = cache
+        self._prefix = prefix
+
+    @property
+    def region(self) -> str:
+        return self._cache or str(settings.CACHE_MIDDLEWARE_ALIAS)
+
+    @property
+    def prefix(self) -> str:
+        prefix = self._prefix
+        return str(settings.CACHE_MIDDLEWARE_KEY_PREFIX) if prefix is None else prefix
+
+
+def _readable(tags: Any) -> tuple[Any, ...]:
+    """Return tags as they are read for each page."""
+    return tuple(
+        tag_names(tag)[0]
+        if isinstance(tag, type) or not (isinstance(tag, str) or callable(tag))
+        else tag
+        for tag in listed(tags)
+    )
+
+
+def invalidate_view(name: str, *, hard: bool = True, **view_args: Any) -> None:
+    """Invalidate the pages of a view, in all regions of the project.
+
+    :param name: as ``reverse()`` takes it.
+    :param hard: they are gone; else they are stale.
+    :param view_args: all arguments of the page's address; without any, all
+        pages of the view are meant.
+    :raises NoReverseMatch: no address has these arguments.
+    """
+    if view_args:
+        reverse(name, kwargs=view_args)
+    tag = view_tags(name, view_args)[-1]
+    for each in {id(region): region for region in regions.values()}.values():
+        each.invalidate_tags(tag, hard=hard)
+
+
+def _decorated(fn: Any, options: ViewOptions, rules: _PageRules | None = None) -> Any:
+    """Return a view whose responses are kept.
+
+    ``method_decorator`` decorates anew at each request, so that this is quick.
+    """
+    view: Any
+    if _is_async(fn):
+
+        @functools.wraps(fn)
+        async def view(request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            return await _aanswer(fn, options, rules, request, args, kwargs)
+
+    else:
+
+        @functools.wraps(fn)
+        def view(request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            return _answer(fn, options, rules, request, args, kwargs)
+
+    view.dogpile_options = options
+    return view
+
+
+def _is_async(fn: Any) -> bool:
+    if iscoroutinefunction(fn):
+        return True
+    # dispatch() of an asynchronous class is none, but returns a coroutine.
+    bound = getattr(fn, "func", fn)
+    owner = getattr(bound, "__self__", None)
+    name = getattr(fn, "__name__", "")
+    return name == "dispatch" and bool(getattr(owner, "view_is_async", False))
+
+
+# Of a request
+
+
+def _asked(
+    fn: View,
+    options: ViewOptions,
+    rules: _PageRules | None,
+    request: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Asked | Outcome:
+    """Return what is asked of the cache, or why it has nothing to do with it."""
+    if not isinstance(request, HttpRequest):
+        raise ConfigurationError(
+            f"{name_of(fn)}() was given no request first: decorate a method of a "
+            "class by method_decorator(cached_view(…))"
+        )
+    meta = request.META
+    query = options.select(_raw_query(request))
+    passed = http.why_passed(str(request.method), meta)
+    if passed is None:
+        passed = _why_passed_here(request, options, rules)
+    if passed is not None or query is None:
+        fwd, detail = passed or ("bypass", "query")
+        return Outcome(fwd, detail=detail)
+    wish = http.wish_of(meta) if state.is_trusted(request) else ""
+    if wish == "no-store":
+        return Outcome("request")
+    region = options.region if rules is None else rules.region
+    key = _key_of(fn, request, options, query, rules)
+    return Asked(
+        fn, options, request, args, kwargs, state.shelf(region), key, query, wish
+    )
+
+
+def _raw_query(request: HttpRequest) -> str:
+    raw = str(request.META.get("QUERY_STRING", ""))
+    if raw.isascii() or hasattr(request, "scope"):
+        return raw
+    # As WSGI hands bytes on.
+    return raw.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+def _why_passed_here(
+    request: Any, options: ViewOptions, rules: _PageRules | None
+) -> tuple[str, str] | None:
+    session = getattr(request, "session", None)
+    if session is not None and (session.accessed or session.modified):
+        # Whatever has read it may have told the view.
+        return "bypass", "session"
+    if request.META.get("CSRF_COOKIE_NEEDS_UPDATE"):
+        return "bypass", "csrf"
+    if request.content_params:
+        # It may say how the query is to be read.
+        return "bypass", "content-type"
+    if rules is not None and rules.is_off:
+        return "bypass", "timeout"
+    if options.unless is not None and options.unless(request):
+        return "bypass", "unless"
+    return None
+
+
+def _key_of(
+    fn: View,
+    request: HttpRequest,
+    options: ViewOptions,
+    query: str,
+    rules: _PageRules | None,
+) -> str:
+    path, root = request.path_info, ""
+    script = request.META.get("SCRIPT_NAME", "")
+    if options.key is not None:
+        own = options.key(request) if callable(options.key) else options.key
+        path, query = f"={own}", ""
+    elif script:
+        root = str(script)
+    language, zone = apart.locale()
+    prefix = "" if rules is None else rules.prefix
+    page = http.page_key(
+        str(request.scheme),
+        request.get_host(),
+        root,
+        path,
+        query,
+        tuple(options.varied),
+        request.META,
+    )
+    return f"{name_of(fn)}|{language}|{zone}|{prefix!r}|{page}"
+
+
+# The two doors
+
+
+def _answer(
+    fn: View,
+    options: ViewOptions,
+    rules: _PageRules | None,
+    request: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> HttpResponseBase:
+    asked = _asked(fn, options, rules, request, args, kwargs)
+    if isinstance(asked, Outcome):
+        return told(fn(request, *args, **kwargs), asked)
+    now = asked.shelf.clock.time()
+    if asked.shelf.is_short and not asked.wish and not asked.shelf.region.events.wanted:
+        page = asked.shelf.region.get(asked.key)
+        if type(page) is Page and now < page.until and not asked.is_touched():
+            return answered(request, page, http.hit_headers(page, now))
+    return Turn(asked, keyed_names()).answer(now)
+
+
+async def _aanswer(
+    fn: View,
+    options: ViewOptions,
+    rules: _PageRules | None,
+    request: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> HttpResponseBase:
+    asked = _asked(fn, options, rules, request, args, kwargs)
+    if isinstance(asked, Outcome):
+        return told(await fn(request, *args, **kwargs), asked)
+    now = asked.shelf.clock.time()
+    if asked.shelf.is_short and not asked.wish and not asked.shelf.region.events.wanted:
+        page = asked.shelf.region.get(asked.key)
+        if type(page) is Page and now < page.until:
+            return answered(request, page, http.hit_headers(page, now))
+    return await AsyncTurn(asked, keyed_names()).answer(now)
