@@ -72,3 +72,23 @@ if not settings.configured:
 
 #: A test that needs views gives its own by ``override_settings(ROOT_URLCONF=…)``.
 urlpatterns: list[Any] = []
+
+
+def read_session(get_response: Any) -> Any:
+    """Be a middleware that looks at the session."""
+
+    def middleware(request: Any) -> Any:
+        request.session.get("anything")
+        return get_response(request)
+
+    return middleware
+
+
+def user_by_header(get_response: Any) -> Any:
+    """Be a middleware that knows users by a header."""
+
+    def middleware(request: Any) -> Any:
+        request.user = request.headers.get("X-User")
+        return get_response(request)
+
+    return middleware

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dogpile.cache.integrations.django.views import (
         cache_page as cache_page,
         cached_view as cached_view,
+        invalidate_view as invalidate_view,
     )
 
 # INSTALLED_APPS imports this package before the applications are ready.
@@ -25,6 +26,7 @@ _HOMES = {
     "cached": "functions",
     "cached_view": "views",
     "invalidate_model": "model_tags",
+    "invalidate_view": "views",
     "regions": "handler",
     "tag_names": "model_tags",
 }

@@ -145,7 +145,7 @@ def _readable(tags: Any) -> tuple[Any, ...]:
     )
 
 
-def invalidate_view(name: str, *, hard: bool = True, **view_args: Any) -> None:
+def invalidate_view(name: str, /, *, hard: bool = True, **view_args: Any) -> None:
     """Invalidate the pages of a view, in all regions of the project.
 
     :param name: as ``reverse()`` takes it.

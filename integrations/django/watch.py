@@ -134,6 +134,7 @@ class Watch:
         remembered = request.__dict__
         meta = WatchedEnviron(request.META)
         dict.update(meta, _written_alike(request, self._query))
+        dict.pop(meta, "CONTENT_TYPE", None)  # there is no content
         self.seen = meta.seen
         self._before_meta = request.META
         self._base = dict(dict.items(meta))
@@ -203,7 +204,7 @@ class _Noting:
 
 def _written_alike(request: HttpRequest, query: str) -> dict[str, Any]:
     """Return the variables that are the same for all requests of one key."""
-    found = {"QUERY_STRING": query, "CONTENT_TYPE": ""}
+    found = {"QUERY_STRING": query}
     header = settings.SECURE_PROXY_SSL_HEADER
     if header is not None and header[0] in request.META:
         found[header[0]] = header[1] if request.is_secure() else "http"
