@@ -67,11 +67,12 @@ def cached(
     ):  # it bears no parentheses
         return cached(None, region=region, tags=tags, **options)(expiration_time)
     options["expiration_time"] = expiration_time
+    readable = [_readable(tag) for tag in listed(tags)]
 
     def decorate(fn: Any) -> Any:
         if isinstance(fn, (staticmethod, classmethod)):
             return type(fn)(decorate(fn.__func__))
-        return Remembering(fn, region, tags, options).function
+        return Remembering(fn, region, readable, options).function
 
     return decorate
 
@@ -80,6 +81,7 @@ class Remembering:
     """A function whose values are kept, in whichever regions there are now.
 
     :param region: the region's name; ``None`` for the default one.
+    :param tags: as a region reads them.
     :param options: of ``cache_on_arguments()``.
     """
 
@@ -87,7 +89,7 @@ class Remembering:
         self,
         fn: Callable[..., Any],
         region: str | None,
-        tags: Any,
+        tags: list[Any],
         options: dict[str, Any],
     ) -> None:
         if not callable(fn):
@@ -97,7 +99,7 @@ class Remembering:
         self._region = region
         self._options = options
         self._is_async = iscoroutinefunction(fn)
-        self._tags = [_readable(tag) for tag in listed(tags)]
+        self._tags = tags
         self._made: tuple[CacheRegion, Any] | None = None
         self.function = self._generate()
 
