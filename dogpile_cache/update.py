@@ -8,6 +8,15 @@ from typing import Any, TypeAlias
 
 from dogpile.cache.api import NO_VALUE, CachedValue, Lease, NoValueType
 from dogpile.cache.exception import BackendError
+from dogpile.cache.flight import (
+    ABANDONED,
+    Flight,
+    Waiting,
+    lead,
+    needs_loop,
+    running_loop,
+    unlead,
+)
 from dogpile.cache.lease import pauses
 from dogpile.cache.policy import EARLY, FRESH, Policy, kept_for
 from dogpile.cache.ports import Ports
@@ -72,6 +81,43 @@ async def _change_leased(
     marks = await records(ports, storage, _names(storage, policy, found))
     if _changed(storage, found, marks, change, policy) is None:
         return None
+    turn = await _turn(ports, storage, key, policy)
+    token = lead(turn)
+    try:
+        return await _change_in_turn(ports, storage, key, change, policy)
+    finally:
+        unlead(token)
+        if turn is not None:
+            storage.flights.land(turn, ABANDONED)
+
+
+async def _turn(
+    ports: Ports, storage: Storage, key: Any, policy: Policy
+) -> Flight | None:
+    """Wait until nobody else of this process changes the value.
+
+    Among processes the lease does that, but it has to be asked for again and
+    again.
+
+    :return: a flight to land after the change; ``None`` where it is not to be
+        waited for.
+    """
+    while True:
+        flight, is_leader = storage.flights.board(("update", key))
+        if is_leader:
+            flight.loop = ports.loop
+            return flight
+        loop = running_loop()
+        if ports.loop is None and loop is not None and needs_loop(flight, loop):
+            return None  # this call blocks what it would wait for
+        with Waiting(flight):
+            if not await ports.join(flight, storage.clock, policy.lease_time):
+                return None
+
+
+async def _change_in_turn(
+    ports: Ports, storage: Storage, key: Any, change: Change, policy: Policy
+) -> CachedValue | None:
     while True:
         lease = await _leased(ports, storage, key, policy)
         is_stored = False

@@ -17,6 +17,7 @@ from dogpile.cache import (
     CachedValue,
     CacheRegion,
     ConfigurationError,
+    CreationCycleError,
     make_region,
 )
 from dogpile.cache.clock import SYSTEM_CLOCK
@@ -130,6 +131,22 @@ class TestUpdate:
 
         assert region.get("n") == 50
 
+    def test_a_call_that_blocks_a_loop_does_not_wait_for_its_tasks(
+        self, make: Maker, kind: str
+    ) -> None:
+        region = make(kind, clock=SYSTEM_CLOCK)
+        region.put("n", 0)
+
+        async def both() -> None:
+            task = asyncio.ensure_future(region.aupdate("n", increment))
+            await asyncio.sleep(0)
+            region.update("n", increment)
+            await task
+
+        asyncio.run(both())
+
+        assert region.get("n") == 2
+
     def test_a_creation_that_began_before_is_not_stored_over_it(
         self, make: Maker, kind: str
     ) -> None:
@@ -143,6 +160,22 @@ class TestUpdate:
 
         assert result(creating) == "old"
         assert region.get("n") == "new"
+
+
+def test_a_change_that_needs_its_own_key_is_told_so(make: Maker) -> None:
+    region = make("sqlite")
+    region.put("n", 0)
+    calls: list[CachedValue | None] = []
+
+    def change(old: CachedValue | None) -> Any:
+        calls.append(old)
+        # The first call is only to see whether there is anything to do.
+        return 1 if len(calls) == 1 else region.update("n", increment)
+
+    with pytest.raises(CreationCycleError):
+        region.update("n", change)
+
+    assert region.update("n", increment) == 1
 
 
 @pytest.mark.server
