@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,12 +17,9 @@ from dogpile.cache import (
     BackendError,
     CachedValue,
     Unserializable,
-    ValueTooLarge,
 )
 from dogpile.cache.integrations.django.cache_settings import AGES, keeper
 from dogpile.cache.integrations.django.cache_values import Making
-
-log = logging.getLogger(__name__)
 
 
 class CacheCore(BaseCache):
@@ -102,7 +98,6 @@ class CacheCore(BaseCache):
     def _making(self, key: str, default: Any, timeout: Any) -> Making:
         def on_refusal(error: Exception) -> None:
             self._store.events.emit("backend_error", key, error=error)
-            log.warning("a value of %r cannot be pickled, and is not kept", key)
 
         return Making(
             self._values,
@@ -167,8 +162,6 @@ class Spared:
             return False
         for key in self._keys:
             store.events.emit("backend_error", key, error=error)
-        if isinstance(error, ValueTooLarge):
-            log.warning("not kept: %s", error)
         return True
 
 
