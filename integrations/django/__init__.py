@@ -5,6 +5,9 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dogpile.cache.integrations.django.cache import DogpileCache as DogpileCache
+    from dogpile.cache.integrations.django.fragments import (
+        invalidate_fragment as invalidate_fragment,
+    )
     from dogpile.cache.integrations.django.functions import cached as cached
     from dogpile.cache.integrations.django.handler import regions as regions
     from dogpile.cache.integrations.django.model_tags import (
@@ -25,6 +28,7 @@ _HOMES = {
     "cache_page": "views",
     "cached": "functions",
     "cached_view": "views",
+    "invalidate_fragment": "fragments",
     "invalidate_model": "model_tags",
     "invalidate_view": "views",
     "regions": "handler",

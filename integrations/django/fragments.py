@@ -1,0 +1,54 @@
+"""Fragments of templates: texts that are rendered within a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dogpile.cache import NO_VALUE
+from dogpile.cache.integrations.django.handler import regions
+from dogpile.cache.integrations.django.transactions import (
+    has_old_view,
+    written_tags,
+)
+
+
+def fragment_tag(name: str) -> str:
+    """Return the tag of all fragments of a name."""
+    return f"fragment:{name}"
+
+
+def fragment(
+    key: str,
+    render: Callable[[], str],
+    expiration_time: Any,
+    *,
+    region: str | None,
+    tags: tuple[str, ...],
+    **policy: Any,
+) -> str:
+    """Return a text, rendered in this thread if need be.
+
+    :param region: the region's name; ``None`` for the default one.
+    :param policy: other fields of ``Policy``.
+    """
+    found = regions.region(region)
+    if not written_tags().isdisjoint(tags):
+        return render()
+    if has_old_view():
+        stored = found.get(key, expiration_time, ignore_expiration=False)
+        return render() if stored is NO_VALUE else str(stored)
+    made: str = found.get_or_create(
+        key, render, expiration_time, in_place=True, tags=tags, **policy
+    )
+    return made
+
+
+def invalidate_fragment(name: str, *, hard: bool = True) -> None:
+    """Invalidate the fragments of a name, in all regions of the project.
+
+    :param name: as in ``{% cached "name" %}``.
+    :param hard: they are gone; else they are stale.
+    """
+    for region in {id(each): each for each in regions.values()}.values():
+        region.invalidate_tags(fragment_tag(name), hard=hard)

@@ -1,0 +1,240 @@
+"""``{% cached %}``: parts of Django's templates that are rendered once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("django")
+
+import django_site  # noqa: F401 - it configures Django
+from django.db import transaction
+from django.template import Context, Engine, TemplateSyntaxError
+from django.test import override_settings
+from django.utils import translation
+from django_books.models import Author, Book
+
+from dogpile.cache import ConfigurationError, ValidationError
+from dogpile.cache.integrations.django import invalidate_fragment, regions
+from dogpile.cache.testing import FakeClock
+
+ENGINE = Engine(
+    libraries={
+        "dogpile_cache": "dogpile.cache.integrations.django.templatetags.dogpile_cache"
+    },
+    builtins=["dogpile.cache.integrations.django.templatetags.dogpile_cache"],
+)
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[FakeClock]:
+    made = FakeClock()
+    region = {"backend": "memory", "clock": made, "expiration_time": 60}
+    settings = {"default": region, "pages": region}
+    with override_settings(DOGPILE_CACHE_REGIONS=settings):
+        yield made
+
+
+class Page:
+    """A template, and how often its part was rendered."""
+
+    def __init__(self, source: str) -> None:
+        self.template = ENGINE.from_string(source)
+        self.calls = 0
+
+    def called(self) -> int:
+        self.calls += 1
+        return self.calls
+
+    def __call__(self, **variables: Any) -> str:
+        context = Context({"called": self.called, **variables})
+        return str(self.template.render(context))
+
+
+def test_a_part_is_rendered_once() -> None:
+    page = Page('{{ name }} {% cached "nav" 300 %}<b>{{ called }}</b>{% endcached %}')
+
+    assert [page(name="a"), page(name="b")] == ["a <b>1</b>", "b <b>1</b>"]
+
+
+def test_the_call_of_the_documentation_works() -> None:
+    page = Page(
+        '{% load dogpile_cache %}{% cached "name" 300 region="pages" vary=user.id '
+        'tags="nav" %}{{ called }}{% endcached %}'
+    )
+    users = [{"id": 1}, {"id": 2}, {"id": 1}]
+
+    assert [page(user=each) for each in users] == ["1", "2", "1"]
+    regions["default"].invalidate()
+    assert page(user={"id": 1}) == "1"
+    regions["pages"].invalidate_tags("nav")
+    assert page(user={"id": 1}) == "3"
+
+
+def test_the_time_is_the_regions_without_one(clock: FakeClock) -> None:
+    page = Page('{% cached "nav" %}{{ called }}{% endcached %}')
+    page()
+
+    clock.advance(61)
+
+    assert page() == "2"
+
+
+def test_a_part_expires(clock: FakeClock) -> None:
+    page = Page('{% cached "nav" 10 %}{{ called }}{% endcached %}')
+    page()
+
+    clock.advance(11)
+
+    assert page() == "2"
+
+
+def test_a_template_that_was_changed_has_other_parts() -> None:
+    before = Page('{% cached "nav" 10 %}{{ called }}{% endcached %}')
+    after = Page('{% cached "nav" 10 %}{{ called }}!{% endcached %}')
+
+    assert [before(), after()] == ["1", "1!"]
+
+
+def test_names_are_expressions() -> None:
+    page = Page("{% cached name|lower seconds %}{{ called }}{% endcached %}")
+
+    texts = [page(name=each, seconds=9) for each in ("A", "a", "b")]
+
+    assert texts == ["1", "1", "2"]
+
+
+def test_a_part_varies_by_several_values_and_by_rows() -> None:
+    page = Page('{% cached "row" 9 vary=of %}{{ called }}{% endcached %}')
+    one, two = Author(pk=1, name="x"), Author(pk=2, name="x")
+
+    texts = [page(of=each) for each in ([1, "1"], ["1", 1], one, two, one)]
+
+    assert texts == ["1", "2", "3", "4", "3"]
+
+
+def test_languages_have_their_parts() -> None:
+    page = Page('{% cached "nav" 9 %}{{ called }}{% endcached %}')
+    with translation.override("de"):
+        german = page()
+
+    with translation.override("fr"):
+        assert [german, page()] == ["1", "2"]
+
+
+def test_what_was_escaped_is_not_escaped_again() -> None:
+    page = Page('{% cached "nav" 9 %}<i>{{ name }}</i>{% endcached %}')
+
+    assert [page(name="<"), page()] == ["<i>&lt;</i>"] * 2
+
+
+def test_a_crowd_renders_once() -> None:
+    page = Page('{% cached "nav" 9 %}{{ wait }}{{ called }}{% endcached %}')
+    barrier = threading.Barrier(6, timeout=30)
+    go = threading.Event()
+    texts: list[str] = []
+
+    def work() -> None:
+        barrier.wait()
+        texts.append(page(wait=lambda: "" if go.wait(30) else "late"))
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    barrier.wait()
+    go.set()
+    for thread in threads:
+        thread.join(30)
+
+    assert texts == ["1"] * 5
+
+
+def test_within_grace_a_request_renders_for_itself(clock: FakeClock) -> None:
+    places: list[int] = []
+
+    def place() -> str:
+        places.append(threading.get_ident())
+        return ""
+
+    page = Page('{% cached "nav" 9 grace=100 %}{{ place }}{{ called }}{% endcached %}')
+    page(place=place)
+    clock.advance(10)
+
+    assert page(place=place) == "2"
+    assert set(places) == {threading.get_ident()}
+
+
+def test_an_error_is_not_kept() -> None:
+    page = Page('{% cached "nav" 9 %}{{ called }}{{ fail }}{% endcached %}')
+
+    def fail() -> str:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        page(fail=fail)
+
+    assert page(fail="") == "2"
+
+
+def test_parts_are_invalidated_by_their_name() -> None:
+    page = Page('{% cached "nav" 9 vary=of %}{{ called }}{% endcached %}')
+    page(of=1), page(of=2)
+
+    invalidate_fragment("nav")
+
+    assert [page(of=1), page(of=2)] == ["3", "4"]
+
+
+def test_models_are_tags() -> None:
+    page = Page('{% cached "nav" 9 tags=of %}{{ called }}{% endcached %}')
+    # Called, a class would be made an instance by the template.
+    of = {"of": ["django_books.Book"]}
+    page(**of)
+
+    with transaction.atomic(using="books"):
+        book = Book.objects.create(title="a")
+        inside = [page(**of), page(**of)]
+
+    assert inside == ["2", "3"]
+    assert [page(**of), page(**of)] == ["4", "4"]
+    book.delete()
+    assert page(**of) == "5"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{% cached %}{% endcached %}", "takes the name of the fragment"),
+        ('{% cached "a" 1 2 %}{% endcached %}', "takes the name of the fragment"),
+        ('{% cached "a" 1 regoin="b" %}{% endcached %}', "did you mean region=?"),
+        ('{% cached "a" 1 colour="b" %}{% endcached %}', "takes no colour="),
+        ('{% cached "a" 1 %}{% csrf_token %}{% endcached %}', "shown to all"),
+        ('{% cached "a" 1 %}', "Unclosed tag"),
+    ],
+)
+def test_odd_tags_are_refused(source: str, message: str) -> None:
+    with pytest.raises(TemplateSyntaxError) as caught:
+        ENGINE.from_string(source)
+
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        ('"a" seconds', ConfigurationError, "takes seconds second, not a text"),
+        ('"a" 1 region="defalt"', ConfigurationError, "did you mean 'default'"),
+        ('"a" 1 tags=1', ValidationError, "tags takes names"),
+        ('"a" 1 vary=rows', ValidationError, "was given a query set"),
+    ],
+)
+def test_odd_values_are_refused(
+    source: str, error: type[Exception], message: str
+) -> None:
+    page = Page("{% cached " + source + " %}{% endcached %}")
+
+    with pytest.raises(error, match=message):
+        page(rows=Book.objects.all())
