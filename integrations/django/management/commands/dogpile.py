@@ -1,0 +1,171 @@
+"""``manage.py dogpile …``: look at the cache of the project, and clear it."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.apps import apps
+from django.core.management.base import BaseCommand, CommandError
+from django.urls import NoReverseMatch
+
+from dogpile.cache import NO_VALUE, BackendError, CacheRegion, ConfigurationError
+from dogpile.cache.integrations.django import (
+    invalidate_fragment,
+    invalidate_model,
+    invalidate_view,
+    regions,
+)
+
+
+class Command(BaseCommand):
+    """Look at the cache of the project, and clear it."""
+
+    help = "Look at the cache of the project, and clear it."
+    # It has to work when something is wrong with the project.
+    requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own form
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Describe the sub-commands."""
+        parts = parser.add_subparsers(dest="part", required=True, metavar="command")
+        told = ArgumentParser(add_help=False)
+        told.add_argument("--json", action="store_true", help="Answer in JSON.")
+        one = ArgumentParser(add_help=False, parents=[told])
+        one.add_argument("--region", help="Its name; else the default region.")
+        parts.add_parser(
+            "regions", parents=[told], help="List the regions with their backends."
+        )
+        get = parts.add_parser("get", parents=[one], help="Show the value of a key.")
+        get.add_argument("key")
+        delete = parts.add_parser(
+            "delete", parents=[one], help="Remove the values of keys."
+        )
+        delete.add_argument("keys", nargs="+", metavar="key")
+        invalidate = parts.add_parser(
+            "invalidate",
+            parents=[told],
+            help="Invalidate what has a tag, for every process.",
+        )
+        for name, text in _KINDS.items():
+            invalidate.add_argument(
+                f"--{name}", action="append", default=[], help=f"{text}; repeatable."
+            )
+        invalidate.add_argument(
+            "--soft", action="store_true", help="Leave the values as stale ones."
+        )
+        parts.add_parser(
+            "clear",
+            parents=[one],
+            help="Invalidate a whole region, for every process.",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run a sub-command."""
+        try:
+            said, text = _PARTS[options["part"]](options)
+        except (BackendError, ConfigurationError, NoReverseMatch) as error:
+            raise CommandError(str(error)) from error
+        if options["json"]:
+            self.stdout.write(json.dumps(said, default=repr, sort_keys=True))
+        elif text:
+            self.stdout.write(text)
+
+
+_KINDS = {
+    "tag": "A tag",
+    "view": "The name of a view, as in reverse()",
+    "model": "A model, such as shop.Book, or one row of it: shop.Book:7",
+    "fragment": "The name of a part of a template",
+}
+_Said = tuple[Any, str]
+
+
+def _region(options: dict[str, Any]) -> CacheRegion:
+    return regions.region(options["region"])
+
+
+def _show_regions(options: dict[str, Any]) -> _Said:
+    default = regions.default
+    found = [
+        {
+            "name": name,
+            "backend": type(regions[name].actual_backend).__name__,
+            "expiration_time": regions[name].expiration_time,
+            "is_default": name == default,
+        }
+        for name in sorted(regions)
+    ]
+    lines = [
+        f"{each['name']}{' (default)' if each['is_default'] else ''}: "
+        f"{each['backend']}, fresh {_time(each['expiration_time'])}"
+        for each in found
+    ]
+    return found, "\n".join(lines)
+
+
+def _time(seconds: Any) -> str:
+    return "for ever" if seconds is None else f"{seconds:g} s"
+
+
+def _show(options: dict[str, Any]) -> _Said:
+    region, key = _region(options), options["key"]
+    found = region.get_value_metadata(key)
+    if found is None or found.payload is NO_VALUE:
+        raise CommandError(f"there is no value under {key!r}")
+    created = found.metadata["ct"]
+    said = {
+        "key": key,
+        "value": found.payload,
+        "age": round(region.clock.time() - created, 3),
+    }
+    return said, repr(found.payload)
+
+
+def _delete(options: dict[str, Any]) -> _Said:
+    _region(options).delete_multi(options["keys"])
+    return {"deleted": options["keys"]}, ""
+
+
+def _invalidate(options: dict[str, Any]) -> _Said:
+    if not any(options[kind] for kind in _KINDS):
+        named = ", ".join(f"--{kind}" for kind in _KINDS)
+        raise CommandError(f"name one of {named}; `clear` takes all")
+    is_hard = not options["soft"]
+    # Before anything is invalidated: one that is misspelt must not do half.
+    models = [_model(label) for label in options["model"]]
+    for view in options["view"]:
+        invalidate_view(view, hard=is_hard)
+    for name in options["fragment"]:
+        invalidate_fragment(name, hard=is_hard)
+    if models:
+        invalidate_model(*models, hard=is_hard)
+    if options["tag"]:
+        for region in {id(each): each for each in regions.values()}.values():
+            region.invalidate_tags(*options["tag"], hard=is_hard)
+    done = {kind: options[kind] for kind in _KINDS if options[kind]}
+    return {"invalidated": done, "soft": not is_hard}, ""
+
+
+def _model(label: str) -> Any:
+    name, _, key = label.partition(":")
+    try:
+        model = apps.get_model(name)
+    except (LookupError, ValueError) as error:
+        raise CommandError(f"there is no model {name!r}: {error}") from error
+    return model(pk=key) if key else model
+
+
+def _clear(options: dict[str, Any]) -> _Said:
+    region = _region(options)
+    region.invalidate()
+    return {"cleared": options["region"] or regions.default}, ""
+
+
+_PARTS = {
+    "regions": _show_regions,
+    "get": _show,
+    "delete": _delete,
+    "invalidate": _invalidate,
+    "clear": _clear,
+}

@@ -1,0 +1,141 @@
+"""``manage.py dogpile …``."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("django")
+
+import django_site  # noqa: F401 - it configures Django
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.http import HttpResponse
+from django.test import Client, override_settings
+from django.urls import path
+from django_books.models import Book
+
+from dogpile.cache import NO_VALUE
+from dogpile.cache.integrations.django import cached, cached_view, regions
+
+
+@pytest.fixture(autouse=True)
+def _settings(tmp_path: Path) -> Iterator[None]:
+    pages = {"backend": "sqlite", "arguments": {"filename": str(tmp_path / "c.db")}}
+    default = {"backend": "memory", "expiration_time": 60}
+    view = cached_view(60)(lambda request, pk: HttpResponse("page"))
+    with override_settings(
+        DOGPILE_CACHE_REGIONS={"default": default, "pages": pages},
+        ROOT_URLCONF=(path("<int:pk>", view, name="book"),),
+        CACHES={"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}},
+    ):
+        yield
+
+
+def run(*arguments: str) -> str:
+    """Run a command, and return what it said."""
+    said = io.StringIO()
+    call_command("dogpile", *arguments, stdout=said)
+    return said.getvalue()
+
+
+def test_regions_are_listed() -> None:
+    assert run("regions").splitlines() == [
+        "default (default): MemoryBackend, fresh 60 s",
+        "pages: SqliteBackend, fresh for ever",
+    ]
+
+
+def test_regions_are_listed_in_json() -> None:
+    [default, pages] = json.loads(run("regions", "--json"))
+
+    assert default == {
+        "name": "default",
+        "backend": "MemoryBackend",
+        "expiration_time": 60,
+        "is_default": True,
+    }
+    assert pages["expiration_time"] is None
+
+
+def test_values_are_shown_and_deleted() -> None:
+    regions["pages"].put("key", {"a": 1})
+
+    told = run("get", "key", "--region", "pages")
+    in_json = json.loads(run("get", "key", "--region", "pages", "--json"))
+
+    assert told == "{'a': 1}\n"
+    assert (in_json["value"], in_json["age"] >= 0) == ({"a": 1}, True)
+    assert run("delete", "key", "other", "--region", "pages") == ""
+    with pytest.raises(CommandError, match="no value under 'key'"):
+        run("get", "key", "--region", "pages")
+
+
+def test_a_value_that_is_no_json_is_told_as_a_text() -> None:
+    regions["default"].put("key", {1, 2})
+
+    assert json.loads(run("get", "key", "--json"))["value"] == "{1, 2}"
+
+
+def test_a_region_is_cleared() -> None:
+    regions["default"].put("key", 1)
+    regions["pages"].put("key", 2)
+
+    assert json.loads(run("clear", "--json")) == {"cleared": "default"}
+
+    assert regions["default"].get("key") is NO_VALUE
+    assert regions["pages"].get("key") == 2
+
+
+@pytest.mark.parametrize("soft", [(), ("--soft",)])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--tag", "nav"),
+        ("--model", "django_books.Book"),
+        ("--model", "django_books.book:7"),
+    ],
+)
+def test_values_are_invalidated(
+    arguments: tuple[str, ...], soft: tuple[str, ...]
+) -> None:
+    calls: list[int] = []
+    own = ["nav", Book, "django_books.Book:7"]
+    fn: Any = cached(60, tags=own)(lambda: calls.append(1))
+    fn()
+
+    run("invalidate", *arguments, *soft)
+    fn()
+
+    assert len(calls) == 2
+
+
+def test_pages_are_invalidated_by_their_view() -> None:
+    client = Client()
+    client.get("/1")
+
+    said = run("invalidate", "--view", "book", "--json")
+
+    assert json.loads(said) == {"invalidated": {"view": ["book"]}, "soft": False}
+    assert "; hit" not in client.get("/1").headers["Cache-Status"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["invalidate"], "name one of --tag, --view, --model, --fragment"),
+        (["invalidate", "--model", "shop.Nothing"], "no model 'shop.Nothing'"),
+        (["invalidate", "--model", "sessions.Session"], "nothing would invalidate"),
+        (["clear", "--region", "page"], "no region 'page'; did you mean 'pages'"),
+        (["delete"], "required: key"),
+        ([], "required: command"),
+    ],
+)
+def test_bad_input_is_told(arguments: list[str], message: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        run(*arguments)
