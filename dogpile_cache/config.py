@@ -43,6 +43,7 @@ _TEXTS = frozenset(
         "password",
         "service_name",
         "signing_key",
+        "synchronous",
         "url",
         "username",
         "version",

@@ -351,6 +351,7 @@ class TestCoercion:
             ("tags", "one", ["one"]),
             ("tags", "7", ["7"]),
             ("filename", "7", "7"),
+            ("synchronous", "off", "off"),
             ("filename", "true", "true"),
             ("password", "0123", "0123"),
             ("username", "on", "on"),
