@@ -105,6 +105,7 @@ def running(
     alarm = threading.Timer(PATIENCE, process.kill)
     alarm.start()
     said: list[str] = []
+    echo: threading.Thread | None = None
     try:
         for line in process.stdout:
             said.append(line)
@@ -114,8 +115,9 @@ def running(
         else:
             pytest.fail(f"{program} has not started: {''.join(said)}")
         alarm.cancel()
-        drain = threading.Thread(target=process.stdout.read, daemon=True)
-        drain.start()
+        # Of a test that fails it is shown.
+        echo = threading.Thread(target=sys.stdout.writelines, args=[process.stdout])
+        echo.start()
         site = Site(int(address[1]), folder)
         _await(site)
         yield site
@@ -127,6 +129,8 @@ def running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if echo is not None:
+            echo.join(PATIENCE)
         process.stdout.close()
 
 

@@ -90,13 +90,16 @@ def product(request: HttpRequest, slug: str) -> HttpResponse:
         else:
             messages.success(request, f"{form.instance.count} of it are yours.")
             return redirect(found)
-    key = f"looked at:{found.pk}"
+    key = f"looks:{found.pk}"
     cache.add(key, 0, timeout=None)
     return render(
         request,
         "shop/product.html",
         {
             "product": found,
+            # Called within the part that is kept: what was read before may be
+            # older than the sale that the part was thrown away for.
+            "card": lambda: Product.objects.select_related("category").get(pk=found.pk),
             "form": form,
             "looks": cache.incr(key),
             "sold_with": sold_with(found.pk),
