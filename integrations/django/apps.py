@@ -17,8 +17,9 @@ class DogpileCacheConfig(AppConfig):
 
     def ready(self) -> None:
         """Begin to listen."""
-        from dogpile.cache.integrations.django import model_tags
+        from dogpile.cache.integrations.django import checks, model_tags
 
+        checks.connect()
         model_tags.connect()
         setting_changed.connect(_relisten, dispatch_uid="dogpile.cache.apps")
 

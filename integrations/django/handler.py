@@ -226,11 +226,15 @@ def _aliases() -> list[str]:
     return [
         alias
         for alias, chosen in settings.CACHES.items()
-        if _has_region(chosen.get("BACKEND", ""))
+        if has_region(chosen.get("BACKEND", ""))
     ]
 
 
-def _has_region(backend: Any) -> bool:
+def has_region(backend: Any) -> bool:
+    """Return whether a backend of ``CACHES`` is ours, or inherits from it.
+
+    :param backend: its import path.
+    """
     if backend == BACKEND:
         return True
     if not isinstance(backend, str) or backend.startswith("django.core.cache."):
