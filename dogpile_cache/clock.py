@@ -14,6 +14,9 @@ if TYPE_CHECKING:
         def time(self) -> float:
             """Return the seconds since the epoch."""
 
+        def monotonic(self) -> float:
+            """Return seconds that never go back."""
+
     class Mutex(Protocol):
         """Anything that can be waited for, as a :class:`threading.Lock`."""
 

@@ -61,19 +61,28 @@ class _Job(NamedTuple):
 
 
 async def answer_many(
-    ports: Ports, storage: Storage, many: Many, names: Sequence[Any]
+    ports: Ports,
+    storage: Storage,
+    many: Many,
+    names: Sequence[Any],
+    raws: Sequence[Any] | BackendError | None = None,
 ) -> list[Any]:
     """Return the payload of each key, created where need be, in their order.
 
     :param names: the keys as the caller gave them.
+    :param raws: what the backend has under each, or the error that it had, if
+        it was asked a moment ago.
     """
     if not names:
         return []
-    by_key = {storage.key(name): name for name in names}
+    keys = storage.keys(names)
+    by_key = dict(zip(keys, names, strict=True))
+    if raws is not None and not isinstance(raws, BackendError):
+        raws = list(dict(zip(keys, raws, strict=True)).values())
     answers: dict[Any, Any] = {}
     missing: dict[Any, tuple[Any, Seen]] = {}
     late: dict[Any, tuple[Any, Seen]] = {}
-    looks = await _look(ports, storage, many, list(by_key))
+    looks = await _look(ports, storage, many, list(by_key), raws)
     for (key, name), seen in zip(by_key.items(), looks, strict=True):
         if seen.verdict is FRESH:
             answers[key] = seen.value.payload
@@ -91,16 +100,20 @@ async def answer_many(
         _refresh(ports, storage, many, late)
     if missing:
         answers.update(await follow_many(ports, storage, many, missing))
-    return [answers[storage.key(name)] for name in names]
+    return [answers[key] for key in keys]
 
 
 async def _look(
-    ports: Ports, storage: Storage, many: Many, keys: list[Any]
+    ports: Ports,
+    storage: Storage,
+    many: Many,
+    keys: list[Any],
+    raws: Sequence[Any] | BackendError | None,
 ) -> list[Seen]:
     """Read the values and judge them; a backend that fails has none."""
     policy, explicit = many.policy, many.explicit
     try:
-        values, marks = await read_multi(ports, storage, keys, many.records)
+        values, marks = await read_multi(ports, storage, keys, many.records, raws)
     except BackendError as error:
         return [without_backend(storage, policy, error, key) for key in keys]
     return [

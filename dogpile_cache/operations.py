@@ -28,26 +28,36 @@ async def read(
 
 
 async def read_multi(
-    ports: Ports, storage: Storage, keys: Sequence[Any], names: Sequence[str]
+    ports: Ports,
+    storage: Storage,
+    keys: Sequence[Any],
+    names: Sequence[str],
+    raws: Sequence[Any] | BackendError | None = None,
 ) -> tuple[list[CachedValue | NoValueType], list[Mapping[str, str]]]:
     """Read values, and the marks that each is judged by, in one round trip.
 
     :param keys: as they are stored; not none.
+    :param raws: what the backend has, or the error that it had, if it was
+        asked a moment ago.
     """
+    if isinstance(raws, BackendError):
+        raise raws
     marks = storage.marks_in_cache(names)
-    if marks is None and storage.capabilities.multi:
+    held: Sequence[Any]
+    if raws is not None:
+        held = raws
+    elif marks is None and storage.capabilities.multi:
         found = await ports.call(storage, "get_multi", [*keys, *names])
-        raws = found[: len(keys)]
+        held = found[: len(keys)]
         marks = await note(ports, storage, names, found[len(keys) :])
+    elif len(keys) == 1:
+        held = [await ports.call(storage, "get", keys[0])]
     else:
-        if len(keys) == 1:
-            raws = [await ports.call(storage, "get", keys[0])]
-        else:
-            raws = await ports.call(storage, "get_multi", list(keys))
-        if marks is None:
-            marks = await records(ports, storage, tuple(names))
+        held = await ports.call(storage, "get_multi", list(keys))
+    if marks is None:
+        marks = await records(ports, storage, tuple(names))
     decode = storage.decode
-    values = [decode(key, raw) for key, raw in zip(keys, raws, strict=True)]
+    values = [decode(key, raw) for key, raw in zip(keys, held, strict=True)]
     storage.remember(zip(keys, values, strict=True))
     return values, await marks_for(ports, storage, values, names, marks)
 
@@ -169,14 +179,18 @@ async def get_multi(
     *,
     by_age: bool,
     explicit: bool,
+    raws: Sequence[Any] | BackendError | None = None,
 ) -> list[Any]:
-    """Return the payload of each key, or NO_VALUE, in their order."""
+    """Return the payload of each key, or NO_VALUE, in their order.
+
+    :param raws: as of :func:`read_multi`.
+    """
     if not names:
         return []
-    keys = [storage.key(name) for name in names]
+    keys = storage.keys(names)
     try:
         values, marks = await read_multi(
-            ports, storage, keys, storage.records_for(policy)
+            ports, storage, keys, storage.records_for(policy), raws
         )
     except BackendError as error:
         return [

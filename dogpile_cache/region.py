@@ -29,6 +29,7 @@ from dogpile.cache.exception import (
     ValidationError,
 )
 from dogpile.cache.fast import FastPath
+from dogpile.cache.fast_bytes import BytesPath
 from dogpile.cache.flow import FlightMutex, follow
 from dogpile.cache.flow_multi import Many, answer_many
 from dogpile.cache.invalidation import (
@@ -133,6 +134,7 @@ class CacheRegion(AsyncTwins):
         self._prefix = ""
         self._storage: Storage | None = None
         self._fast: FastPath | None = None
+        self._bytes: BytesPath | None = None
         self.events.changed = self._bind
         if statistics:
             self.stats()
@@ -270,16 +272,21 @@ class CacheRegion(AsyncTwins):
         return name if self._parent is None else self._prefix
 
     def _bind(self) -> None:
-        """Bind the short ways to the entries of a backend in this process."""
-        for name in ("get", "get_or_create"):
+        """Bind the short ways to what a backend holds, where there are some."""
+        for name in _SHORT:
             self.__dict__.pop(name, None)
-        self._fast = None
+        if self._bytes is not None:
+            self._bytes.retire()
+        self._fast = self._bytes = None
         storage = self._storage
         if storage is None:
             return
         if FastPath.fits(storage) and not self.events.wanted:
             self._fast = FastPath(self, storage)
             self._fast.bind(CacheRegion)
+        elif BytesPath.fits(storage) and not self.events.wanted:
+            self._bytes = BytesPath(self, storage)
+            self._bytes.bind(CacheRegion)
         for function in list(self._functions):
             function.rebind()
 
@@ -499,17 +506,28 @@ class CacheRegion(AsyncTwins):
         return self._get(key, expiration_time, ignore_expiration).payload
 
     def _get(
-        self, key: Any, expiration_time: Any, ignore_expiration: bool | None
+        self,
+        key: Any,
+        expiration_time: Any,
+        ignore_expiration: bool | None,
+        raw: Any = None,
     ) -> Any:
+        """Return a stored value, or ``NO_VALUE``.
+
+        :param raw: what the backend has, or the error that it had, if it was
+            asked a moment ago.
+        """
         storage = self.storage
         wished, explicit = self._wishes(expiration_time, None, {})
         by_age = self._by_age(expiration_time, ignore_expiration)
         names = storage.records_for(wished)
+        stored = storage.key(key)
         try:
-            value, marks = storage.read(storage.key(key), names)
+            if isinstance(raw, BackendError):
+                raise raw
+            value, marks = storage.read(stored, names, raw)
         except BackendError as error:
-            seen = operations.without_backend(storage, wished, error, storage.key(key))
-            return seen.value
+            return operations.without_backend(storage, wished, error, stored).value
         good = operations.is_good(
             storage, value, wished, marks, by_age=by_age, explicit=explicit
         )
@@ -542,15 +560,29 @@ class CacheRegion(AsyncTwins):
         :param expiration_time: as of :meth:`get`.
         :param ignore_expiration: as of :meth:`get`.
         """
+        return self._get_multi(list(keys), expiration_time, ignore_expiration)
+
+    def _get_multi(
+        self,
+        keys: list[Any],
+        expiration_time: Any,
+        ignore_expiration: bool | None,
+        raws: Any = None,
+    ) -> list[Any]:
+        """Return the payload of each key, or ``NO_VALUE``.
+
+        :param raws: as for :meth:`_get`, of each key.
+        """
         wished, explicit = self._wishes(expiration_time, None, {})
         return run_now(
             operations.get_multi(
                 THREAD_PORTS,
                 self.storage,
-                list(keys),
+                keys,
                 wished,
                 by_age=self._by_age(expiration_time, ignore_expiration),
                 explicit=explicit,
+                raws=raws,
             )
         )
 
@@ -579,6 +611,28 @@ class CacheRegion(AsyncTwins):
         :raises CreatorTimeout: the creator took longer than ``hard_timeout``.
         :raises CreationCycleError: the creation needs its own key.
         """
+        return self._get_or_create(
+            key,
+            creator,
+            expiration_time,
+            should_cache_fn,
+            creator_args,
+            policy,
+            in_place=in_place,
+        )
+
+    def _get_or_create(
+        self,
+        key: Any,
+        creator: Callable[..., Any],
+        expiration_time: Any,
+        should_cache_fn: Callable[[Any], bool] | None,
+        creator_args: tuple[Any, Any] | None,
+        policy: Mapping[str, Any],
+        *,
+        in_place: bool,
+        raw: Any = None,
+    ) -> Any:
         wished, explicit = self._wishes(expiration_time, should_cache_fn, policy)
         call = self._call(
             key,
@@ -588,16 +642,22 @@ class CacheRegion(AsyncTwins):
             creator_args=creator_args,
             in_place=in_place,
         )
-        return self._answer(call)
+        return self._answer(call, raw)
 
-    def _answer(self, call: Call) -> Any:
+    def _answer(self, call: Call, raw: Any = None) -> Any:
+        """Answer a call.
+
+        :param raw: as for :meth:`_get`.
+        """
         storage = self.storage
         policy = call.policy
         fast = self._fast
         epoch = None if fast is None else fast.epoch
         value: Any
         try:
-            value, marks = storage.read(call.key, call.records)
+            if isinstance(raw, BackendError):
+                raise raw
+            value, marks = storage.read(call.key, call.records, raw)
         except BackendError as error:
             seen = operations.without_backend(storage, policy, error, call.key)
             value, verdict, marks = seen
@@ -629,10 +689,27 @@ class CacheRegion(AsyncTwins):
         :return: the payloads, in the order of the keys.
         :raises CreatorMismatch: there is not one payload for each key.
         """
+        return self._get_or_create_multi(
+            list(keys), creator, expiration_time, should_cache_fn, policy
+        )
+
+    def _get_or_create_multi(
+        self,
+        keys: list[Any],
+        creator: Callable[..., Any],
+        expiration_time: Any,
+        should_cache_fn: Callable[[Any], bool] | None,
+        policy: Mapping[str, Any],
+        raws: Any = None,
+    ) -> list[Any]:
+        """Return the payload of each key.
+
+        :param raws: as for :meth:`_get`, of each key.
+        """
         wished, explicit = self._wishes(expiration_time, should_cache_fn, policy)
         storage = self.storage
         many = Many(creator, wished, explicit, storage.records_for(wished))
-        return run_now(answer_many(THREAD_PORTS, storage, many, list(keys)))
+        return run_now(answer_many(THREAD_PORTS, storage, many, keys, raws))
 
     # Writing
 
@@ -923,6 +1000,9 @@ def _known_for(generation_ttl: Any) -> float:
     known_for = seconds("generation_ttl", generation_ttl)
     return math.inf if known_for is None else known_for
 
+
+# What may be bound to shorter ways of the same.
+_SHORT = ("get", "get_multi", "get_or_create", "get_or_create_multi")
 
 # Attributes that 1.x programs set after the region was configured.
 _REBINDING = frozenset({"backend", "key_mangler", "policy"})

@@ -181,6 +181,31 @@ class Guard:
 
         return guarded
 
+    def wrap_read(
+        self, name: str, ops: Mapping[str, Callable[..., Any]]
+    ) -> Callable[[Any], Any]:
+        """Return an operation that reads inside the breaker, in few steps.
+
+        :param name: of one that takes one argument, and stands in no journal.
+        :param ops: all operations, for the replay.
+        """
+        operation, general = ops[name], self.wrap(name, ops)
+
+        def read(wanted: Any) -> Any:
+            is_open = self.is_open
+            if is_open:
+                return general(wanted)
+            try:
+                answer = operation(wanted)
+            except BackendUnavailable:
+                self.failed(name, (wanted,))
+                raise
+            if self.is_open:
+                self.recovered()
+            return answer
+
+        return read
+
     def wrap_async(
         self, name: str, op: Callable[[str], Callable[..., Awaitable[Any]]]
     ) -> Callable[..., Awaitable[Any]]:

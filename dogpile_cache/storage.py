@@ -154,6 +154,8 @@ class Storage:
         plain = dict(self.ops)
         for name in plain:
             shared.ops[name] = guard.wrap(name, plain)
+        for name in _READING & plain.keys():
+            shared.ops[name] = guard.wrap_read(name, plain)
         shared.guard = guard
 
     def _whole(self) -> tuple[str, Any]:
@@ -195,6 +197,17 @@ class Storage:
         if self.prefix:
             key = f"{self.prefix}{key}"
         return key if self.mangler is None else self.mangler(key)
+
+    def keys(self, keys: Iterable[KeyType]) -> list[KeyType]:
+        """Return keys as they are stored."""
+        if self.prefix:
+            keys = [f"{self.prefix}{key}" for key in keys]
+        if self.mangler is None:
+            return list(keys)
+        many = getattr(self.mangler, "many", None)
+        if many is not None:
+            return list(many(list(keys)))
+        return list(map(self.mangler, keys))
 
     def decode(self, key: KeyType, raw: Any) -> CachedValue | NoValueType:
         """Return what a backend gave as a value; what does not decode is none.
@@ -248,6 +261,11 @@ class Storage:
         if names is self.records:
             self._known = marks, until, version
         return marks
+
+    @property
+    def known_until(self) -> float:
+        """The monotonic time until which its own marks are known well enough."""
+        return self._known[1]
 
     def note_records(
         self, names: Sequence[str], found: Sequence[Any]
@@ -352,15 +370,20 @@ class Storage:
         return self.marks(self.tag_records(tags), strict=True)
 
     def read(
-        self, key: KeyType, names: Sequence[str]
+        self, key: KeyType, names: Sequence[str], raw: Any = None
     ) -> tuple[CachedValue | NoValueType, Mapping[str, str]]:
         """Read a value in this thread, and the marks that it is judged by.
 
         :param key: as it is stored.
         :param names: the records that the reader looks at.
+        :param raw: what the backend has, if that was read a moment ago.
         """
         marks = self.marks_in_cache(names)
-        if marks is not None:
+        if raw is not None:
+            value = self.decode(key, raw)
+            if marks is None:
+                marks = self._noted(names, self.ops["get_records"](list(names)))
+        elif marks is not None:
             value = self.decode(key, self.ops["get"](key))
         elif self.capabilities.multi:
             raw, *records = self.ops["get_multi"]([key, *names])
@@ -705,6 +728,9 @@ def _operations(
         "delete": backend.delete,
         "delete_multi": backend.delete_multi,
     }
+    if coder is not None and _is_peeked(backend):
+        ops["peek"] = inner.peek
+        ops["peek_multi"] = inner.peek_multi
     leasing: Any = backend
     names: tuple[str, ...] = _LEASING
     if not backend.capabilities.leases:
@@ -720,6 +746,24 @@ def _operations(
     return ops
 
 
+def _is_peeked(backend: CacheBackend) -> bool:
+    """Return whether a backend has what is shorter than reading, and true to it.
+
+    A subclass that reads in a way of its own has not, and no proxy.
+    """
+
+    def owner(name: str) -> type | None:
+        return next(
+            (each for each in type(backend).__mro__ if name in vars(each)), None
+        )
+
+    own = owner("peek")
+    return own is not None and own is owner("get_serialized") is owner(
+        "get_serialized_multi"
+    )
+
+
+_READING = frozenset({"get", "get_multi", "peek", "peek_multi"})
 _LEASING = (
     "lease",
     "lease_multi",

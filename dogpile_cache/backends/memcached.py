@@ -59,6 +59,7 @@ class PylibmcBackend(GenericMemcachedBackend):
     argument_names = GenericMemcachedBackend.argument_names | {
         *("binary", "behaviors", "min_compress_len", "username", "password"),
     }
+    _values_method = "get_values"
     _is_own = True
 
     def __init__(self, arguments: BackendArguments) -> None:

@@ -82,6 +82,8 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
 
     #: What the client's ``set()`` calls the time after which a value is gone.
     _time_argument: ClassVar[str] = "time"
+    #: The client's method that returns a value, or ``None``, for each key.
+    _values_method: ClassVar[str | None] = None
     #: Whether the client is one of ours, that can do what leases need.
     _is_own: ClassVar[bool] = False
 
@@ -125,6 +127,8 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
         if type(self).client is not GenericMemcachedBackend.client:
             self._call = self._call_theirs
             self._get = functools.partial(self._call_theirs, "get", "get")
+        # As an attribute, it costs no call of its own.
+        self.peek = self._get  # type: ignore[method-assign]
 
     def _imports(self) -> None:
         """Import the client library."""
@@ -186,6 +190,23 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
         value = self._get(key)
         if value.__class__ is bytes and value > _LAST_MARK:
             return value
+        return _plain(value)
+
+    def peek(self, key: KeyType) -> Any:
+        """Return what the client has under the key, a value or something else."""
+        return self._get(key)
+
+    def peek_multi(self, keys: Sequence[KeyType]) -> list[Any]:
+        """Return what the client has under each key, in their order."""
+        if self._is_own and self._values_method is not None:
+            values: list[Any] = self._call("get_multi", self._values_method, keys)
+            return values
+        found: Mapping[Any, Any] = self._call("get_multi", "get_multi", keys)
+        return list(map(found.get, keys))
+
+    @staticmethod
+    def peeked(value: Any) -> SerializedReturnType:
+        """Return what :meth:`peek` found, if it is a value."""
         return _plain(value)
 
     def get_serialized_multi(

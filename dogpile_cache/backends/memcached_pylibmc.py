@@ -76,15 +76,15 @@ class Client(pylibmc.Client):  # type: ignore[misc,unused-ignore]  # untyped
             self._batches = Batches(self._channel_of, serde)
 
     def _channel_of(self, key: str) -> Channel:
-        number: int = self.hash(key)
-        return self._channels[number]
+        return self._channels[self._server_of(key)]
 
     @staticmethod
     def deserialize(value: bytes | None, flags: int) -> Any:
         """Return what is stored; nothing is unpickled."""
         # An empty value arrives as None.
-        raw = value or b""
-        return raw.decode(errors="replace") if flags & FLAG_TEXT else raw
+        if flags & FLAG_TEXT:
+            return (value or b"").decode(errors="replace")
+        return value or b""
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of a key."""
@@ -104,26 +104,48 @@ class Client(pylibmc.Client):  # type: ignore[misc,unused-ignore]  # untyped
         began = _now()
         found = _get_multi(self, keys, **options)
         if len(found) < len(keys):
-            self._require_answer(began)
-            if began - self._well_at > _TRUSTED_SECONDS:
-                self._ask_again(keys, found, options)
-                self._require_answer(began)
+            self._doubt(keys, found, began, options)
         self._well_at = began
         return found
 
-    def _ask_again(
-        self, keys: Sequence[str], found: dict[str, Any], options: Mapping[str, Any]
+    def get_values(self, keys: Sequence[str]) -> list[Any]:
+        """Return the value of each key, or ``None``, in their order."""
+        began = _now()
+        # libmemcached takes bytes; for each string pylibmc keeps a book.
+        sent = "\n".join(keys).encode("ascii").split(b"\n")
+        if len(sent) != len(keys):
+            sent = [key.encode("ascii") for key in keys]
+        found = _get_multi(self, sent)
+        if len(found) < len(sent):
+            self._doubt(sent, found, began, {})
+        self._well_at = began
+        return list(map(found.get, sent))
+
+    def _doubt(
+        self,
+        keys: Sequence[Any],
+        found: dict[Any, Any],
+        began: float,
+        options: Mapping[str, Any],
     ) -> None:
-        """Ask the servers once more of which nothing came.
+        """Ask the servers once more of which nothing came, if that may be no miss.
 
         Where a connection had ended, libmemcached finds nothing too; the next
         time it makes another, or raises an error. It matters to the records of
         regions: one that is lost makes every value a miss.
         """
-        answering = set(map(self.hash, found))
-        doubtful = [key for key in keys if self.hash(key) not in answering]
+        self._require_answer(began)
+        if began - self._well_at <= _TRUSTED_SECONDS:
+            return
+        answering = set(map(self._server_of, found))
+        doubtful = [key for key in keys if self._server_of(key) not in answering]
         if doubtful:
             found.update(_get_multi(self, doubtful, **options))
+        self._require_answer(began)
+
+    def _server_of(self, key: str | bytes) -> int:
+        number: int = self.hash(key.decode("ascii") if isinstance(key, bytes) else key)
+        return number
 
     def _require_answer(self, began: float) -> None:
         # To libmemcached a server that says nothing has nothing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import math
@@ -31,6 +32,8 @@ _PREFIX_LENGTH = 40
 # so that no two keys are ever stored under one name.
 _HASHED = "~"
 _PLAIN_KEY = re.compile(r"[!-}][!-~]*")
+#: Whether a text is a key as it stands, whatever its length.
+is_plain = _PLAIN_KEY.fullmatch
 
 
 class Address(NamedTuple):
@@ -218,7 +221,7 @@ def plain_key(key: object, max_bytes: int) -> str:
     '~a03f1d61164'
     """
     if isinstance(key, str):
-        if len(key) <= max_bytes and _PLAIN_KEY.fullmatch(key):
+        if len(key) <= max_bytes and is_plain(key):
             return key
         raw = key.encode("utf-8", "surrogatepass")
     elif isinstance(key, bytes):
@@ -226,6 +229,21 @@ def plain_key(key: object, max_bytes: int) -> str:
     else:
         raw = f"\0{type(key).__qualname__}:{key!r}".encode("utf-8", "surrogatepass")
     return _HASHED + hashlib.sha256(raw).hexdigest()
+
+
+def are_plain_keys(text: str, max_bytes: int) -> bool:
+    r"""Return whether :func:`plain_key` leaves all keys of some lines alone.
+
+    >>> are_plain_keys("user:42\nuser:43", 250)
+    True
+    """
+    return _plain_lines(max_bytes).fullmatch(text) is not None
+
+
+@functools.cache
+def _plain_lines(max_bytes: int) -> re.Pattern[str]:
+    line = f"{_PLAIN_KEY.pattern[:-1]}{{0,{max_bytes - 1}}}"
+    return re.compile(f"{line}(?:\n{line})*")
 
 
 def key_prefix(key: object) -> str:

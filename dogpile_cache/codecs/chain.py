@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from dogpile.cache.api import CachedValue, KeyType
+from dogpile.cache.api import CachedValue, KeyType, MetaDataType
 from dogpile.cache.codecs import compressors, head, plain, seal, secret, serializers
 from dogpile.cache.codecs.checks import whole
 from dogpile.cache.codecs.ciphers import Ciphers
@@ -16,6 +16,21 @@ from dogpile.cache.codecs.signing import Signer
 
 #: What compressed bytes may expand to where nothing else is said.
 MAX_DECODED_BYTES = 64 * 1024 * 1024
+
+
+class Shape(NamedTuple):
+    """What the bytes of a value consist of, for who reads many of them.
+
+    :param header: the first byte, before the metadata; ``None`` where other
+        links hide them.
+    :param opened: from a key and bytes to what they hide; ``None`` where they
+        hide nothing. It raises an exception of any type.
+    :param loads: from what follows the metadata and a bar to a payload.
+    """
+
+    header: bytes | None
+    opened: Callable[[KeyType, bytes], bytes] | None
+    loads: Callable[[bytes], Any]
 
 
 class Chain:
@@ -119,6 +134,18 @@ class Chain:
         links = self._seal.links
         return links.serializer == "pickle" and not (links.signed or links.encrypted)
 
+    @property
+    def shape(self) -> Shape:
+        """What the bytes of a value consist of."""
+        links = self._seal.links
+        if links.compressor == "none" and not (links.signed or links.encrypted):
+            return Shape(bytes([links.header()]), None, self._serial.loads)
+        return Shape(None, self._body, self._serial.loads)
+
+    def tail(self, metadata: MetaDataType) -> bytes:
+        """Return what stands between a value's time of creation and the bar."""
+        return head.write({**metadata, "ct": 0.0}).removeprefix(b"0.0")
+
     def is_current(self, key: KeyType, raw: bytes) -> bool:
         """Return whether bytes that decode are of the first keys.
 
@@ -159,6 +186,10 @@ class Chain:
                 f"{self._limit} lets readers expand"
             )
         return body
+
+    def _body(self, key: KeyType, raw: bytes) -> bytes:
+        body, begin = self._seal.open(seal.VALUE, key, raw)
+        return body[begin:] if begin else body
 
     def _decode(self, key: KeyType, raw: bytes) -> CachedValue:
         try:
