@@ -7,8 +7,10 @@ runs each example, and writes what a real browser makes of it to ``docs/img``.
 
 from __future__ import annotations
 
+import io
 import sys
 import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,7 +41,7 @@ PICTURES = {
     "mako_site.png": Picture(("mako_site/birds.py",), "/birds/red-kite", 660),
     "flask_blog.png": Picture(("flask_blog/blog.py",), "/post/the-lake-in-winter", 790),
     "django_shop.png": Picture(
-        ("django_shop/manage.py", "open_shop"), "/product/basil/", 660
+        ("django_shop/manage.py", "open_shop"), "/product/basil/", 570
     ),
 }
 
@@ -51,9 +53,12 @@ def main() -> None:
             program, *options = picture.program
             with tempfile.TemporaryDirectory() as folder:
                 own = [] if options else ["--folder", folder]
-                with running(
-                    program, Path(folder), *options, *own, SHOP_FOLDER=folder
-                ) as site:
+                with (
+                    redirect_stdout(io.StringIO()),  # what the example says
+                    running(
+                        program, Path(folder), *options, *own, SHOP_FOLDER=folder
+                    ) as site,
+                ):
                     browser.visit(site.address + picture.path)
                     file = ROOT / "docs" / "img" / name
                     browser.picture(file, picture.height)

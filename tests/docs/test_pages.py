@@ -95,9 +95,18 @@ def run_examples(page: Path) -> None:
             run(block, names)
     finally:
         del sys.modules[module.__name__]
+        if page.name in SITES:
+            _empty_site()
         for value in list(names.values()):
             if isinstance(value, CacheRegion) and value.is_configured:
                 value.close()
+
+
+def _empty_site() -> None:
+    """Remove what a page has left in the site that it shares with other tests."""
+    management = importlib.import_module("django.core.management")
+    management.call_command("flush", verbosity=0, interactive=False)
+    importlib.import_module("django.core.cache").cache.clear()
 
 
 @pytest.mark.parametrize(

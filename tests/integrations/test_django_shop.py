@@ -217,12 +217,24 @@ def test_a_dead_server_breaks_no_page(tmp_path: Path) -> None:
         assert [site.get("/").status for _ in range(2)] == [200, 200]
 
 
-def test_its_settings_pass_the_checks(tmp_path: Path) -> None:
-    run = partial(command, folder=tmp_path, SHOP_FOLDER=str(tmp_path))
+@pytest.mark.parametrize("url", ["", "redis://localhost"])
+def test_its_settings_pass_the_checks(tmp_path: Path, url: str) -> None:
+    if url:
+        pytest.importorskip("redis")
+    run = partial(
+        command, folder=tmp_path, SHOP_FOLDER=str(tmp_path), DOGPILE_CACHE_URL=url
+    )
 
     told = run("-W", "error", str(MANAGE), "check", "--fail-level", "WARNING")
 
     assert "no issues" in told
-    assert run(str(MANAGE), "makemigrations", "--check", "shop") == (
-        "No changes detected in app 'shop'\n"
+
+
+def test_its_tables_are_those_of_its_models(tmp_path: Path) -> None:
+    told = command(
+        *(str(MANAGE), "makemigrations", "--check", "shop"),
+        folder=tmp_path,
+        SHOP_FOLDER=str(tmp_path),
     )
+
+    assert told == "No changes detected in app 'shop'\n"

@@ -38,9 +38,10 @@ CACHES = {
     "default": {
         "BACKEND": "dogpile.cache.integrations.django.DogpileCache",
         "LOCATION": "default",
-        "KEY_PREFIX": "shop",
     }
 }
+#: Sets the keys apart from those of other projects on the same server.
+DOGPILE_CACHE_KEY_PREFIX = "shop"
 #: The region ``default`` in one line, where the environment has one.
 DOGPILE_CACHE_URL = os.environ.get("DOGPILE_CACHE_URL", "")
 #: And a file that all processes of this machine share, where it has not.
