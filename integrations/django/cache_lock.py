@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class CacheLock:
-    """A lock; :meth:`DogpileCache.lock` makes it.
+    """A lock; ``DogpileCache.lock()`` makes it.
 
     Whoever acquired it, a thread or a task, is who may release it.
 
