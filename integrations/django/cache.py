@@ -67,13 +67,18 @@ class DogpileCache(AsyncTwins):
         :param default: the value, or a function that returns it.
         """
         made = self.make_and_validate_key(key, version)
-        making = self._making(made, default, timeout)
         policy = self._policy(policy)
-        if not self._store.policy.early:
+        making = self._making(made, default, timeout, policy)
+        if self._is_written(policy):
+            return making.value()
+        is_behind = self._is_behind(policy)
+        if is_behind or not self._store.policy.early:
             found = self._store.get(made, ignore_expiration=False)
             if found is not NO_VALUE:
                 making.discard()
                 return self._values.unpack(found)
+        if is_behind:
+            return making.value()
         answer = self._store.get_or_create(made, making.create, **policy)
         making.discard()
         return self._values.unpack(self._values.shared(answer))
@@ -93,6 +98,8 @@ class DogpileCache(AsyncTwins):
         made = self.make_and_validate_key(key, version)
         lifetime = self._lifetime(timeout)
         policy = self._policy(policy)
+        if self._is_written(policy):
+            return False
         with self._spare(made):
             payload = self._pack(value)
             if lifetime == 0:
@@ -132,6 +139,8 @@ class DogpileCache(AsyncTwins):
         made = self._keys(data, version)
         lifetime = self._lifetime(timeout)
         policy = self._policy(policy)
+        if self._is_written(policy):
+            return list(data)
         with self._spare(*made):
             if lifetime == 0:
                 self._store.delete_multi(list(made))
@@ -158,6 +167,8 @@ class DogpileCache(AsyncTwins):
         made = self.make_and_validate_key(key, version)
         lifetime = self._lifetime(timeout)
         policy = self._policy(policy)
+        if self._is_written(policy):
+            return False
         with self._spare(made):
             change = Add(self._pack(value))
             if lifetime == 0:

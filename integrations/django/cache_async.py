@@ -61,8 +61,10 @@ class AsyncTwins(CacheCore):
             or without; a plain one runs where Django runs blocking code.
         """
         made = self.make_and_validate_key(key, version)
-        making = self._making(made, default, timeout)
         policy = self._policy(policy)
+        making = self._making(made, default, timeout, policy, is_async=True)
+        if self._is_written(policy, is_async=True):
+            return await making.avalue()
         if not self._store.policy.early:
             found = await self._store.aget(made, ignore_expiration=False)
             if found is not NO_VALUE:
@@ -87,6 +89,8 @@ class AsyncTwins(CacheCore):
         made = self.make_and_validate_key(key, version)
         lifetime = self._lifetime(timeout)
         policy = self._policy(policy)
+        if self._is_written(policy, is_async=True):
+            return False
         with self._spare(made):
             payload = self._pack(value)
             if lifetime == 0:
@@ -126,6 +130,8 @@ class AsyncTwins(CacheCore):
         made = self._keys(data, version)
         lifetime = self._lifetime(timeout)
         policy = self._policy(policy)
+        if self._is_written(policy, is_async=True):
+            return list(data)
         with self._spare(*made):
             if lifetime == 0:
                 await self._store.adelete_multi(list(made))
@@ -152,6 +158,8 @@ class AsyncTwins(CacheCore):
         made = self.make_and_validate_key(key, version)
         lifetime = self._lifetime(timeout)
         policy = self._policy(policy)
+        if self._is_written(policy, is_async=True):
+            return False
         with self._spare(made):
             change = Add(self._pack(value))
             if lifetime == 0:

@@ -20,6 +20,10 @@ from dogpile.cache import (
 )
 from dogpile.cache.integrations.django.cache_settings import AGES, keeper
 from dogpile.cache.integrations.django.cache_values import Making
+from dogpile.cache.integrations.django.transactions import (
+    has_old_view,
+    written_tags,
+)
 
 
 class CacheCore(BaseCache):
@@ -71,10 +75,22 @@ class CacheCore(BaseCache):
 
     def _policy(self, policy: dict[str, Any]) -> dict[str, Any]:
         """Return what a call says of its value, as a region takes it."""
-        tags = policy.get("tags")
-        if tags is not None and not isinstance(tags, str):
-            policy["tags"] = _names(tags)
+        if "tags" in policy:
+            policy["tags"] = _names(policy["tags"])
         return policy
+
+    def _is_written(self, policy: Mapping[str, Any], *, is_async: bool = False) -> bool:
+        """Return whether an open transaction has written what a value is made of.
+
+        Nobody else sees what it has written, and it may be rolled back: such
+        values are neither read nor stored.
+        """
+        tags = policy.get("tags")
+        return bool(tags) and not written_tags(is_async=is_async).isdisjoint(tags)
+
+    def _is_behind(self, policy: Mapping[str, Any]) -> bool:
+        """Return whether what is made now may be older than an invalidation."""
+        return bool(policy.get("tags")) and has_old_view()
 
     def _left(self, value: CachedValue | None) -> int | None:
         """Return the seconds that a value has left; 0 for none, ``None`` for ever."""
@@ -95,7 +111,15 @@ class CacheCore(BaseCache):
     def _found(self, stored: Any, default: Any) -> Any:
         return default if stored is NO_VALUE else self._values.unpack(stored)
 
-    def _making(self, key: str, default: Any, timeout: Any) -> Making:
+    def _making(
+        self,
+        key: str,
+        default: Any,
+        timeout: Any,
+        policy: Mapping[str, Any],
+        *,
+        is_async: bool = False,
+    ) -> Making:
         def on_refusal(error: Exception) -> None:
             self._store.events.emit("backend_error", key, error=error)
 
@@ -104,6 +128,7 @@ class CacheCore(BaseCache):
             default,
             self._lifetime(timeout),
             jitter=self._store.policy.jitter,
+            is_uncommitted=lambda: self._is_written(policy, is_async=is_async),
             on_refusal=on_refusal,
         )
 
@@ -166,6 +191,8 @@ class Spared:
 
 
 def _names(tags: Any) -> tuple[str, ...]:
+    if isinstance(tags, str):
+        return (tags,)
     if isinstance(tags, (list, tuple, set, frozenset)) and all(
         isinstance(tag, str) for tag in tags
     ):

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
-from django.db import close_old_connections
 
 from dogpile.cache import NO_VALUE, CachedValue
+from dogpile.cache.integrations.django.apart import run_apart
 
 # Nobody can change these: whoever has one may have the same one.
 _IMMUTABLE = (str, bytes, int, float, bool, type(None))
@@ -80,6 +80,8 @@ class Making:
         it may be a coroutine function, or an awaitable.
     :param lifetime: seconds; 0 to store nothing, ``None`` for ever.
     :param jitter: the share by which the lifetime is shortened at random.
+    :param is_uncommitted: asked after the creation whether its transaction has
+        written what the value is made of.
     :param on_refusal: called with the error of a value that cannot be pickled.
     """
 
@@ -90,6 +92,7 @@ class Making:
         lifetime: float | None,
         *,
         jitter: float,
+        is_uncommitted: Callable[[], bool],
         on_refusal: Callable[[Exception], None],
     ) -> None:
         self._values = values
@@ -97,24 +100,16 @@ class Making:
         if jitter and lifetime is not None:
             lifetime *= 1.0 - jitter * random.random()  # noqa: S311 - no secret
         self._lifetime = lifetime
+        self._is_uncommitted = is_uncommitted
         self._on_refusal = on_refusal
         self._thread = threading.get_ident()
 
-    def create(self, creation: Any) -> Any:
-        """Create it in a thread: the caller's, or one of the background."""
-        if not callable(self._default):
-            return self._made(creation, self._default)
-        if threading.get_ident() == self._thread:
-            return self._made(creation, self._default())
-        # Django does that around each request; here is none.
-        close_old_connections()
-        try:
-            return self._made(creation, self._default())
-        finally:
-            close_old_connections()
+    def value(self) -> Any:
+        """Return the value, past the cache."""
+        return self._default() if callable(self._default) else self._default
 
-    async def acreate(self, creation: Any) -> Any:
-        """Create it in an event loop.
+    async def avalue(self) -> Any:
+        """Return the value, past the cache; the twin of ``value()``.
 
         A plain function runs where Django runs what is not asynchronous: its
         database connections are there.
@@ -124,9 +119,17 @@ class Making:
             value = value()
         elif callable(value):
             value = await sync_to_async(value)()
-        if hasattr(value, "__await__"):
-            value = await value
-        return self._made(creation, value)
+        return await value if hasattr(value, "__await__") else value
+
+    def create(self, creation: Any) -> Any:
+        """Create it in a thread: the caller's, or one of the background."""
+        if threading.get_ident() == self._thread:
+            return self._made(creation, self.value())
+        return self._made(creation, run_apart(self.value))
+
+    async def acreate(self, creation: Any) -> Any:
+        """Create it in an event loop."""
+        return self._made(creation, await self.avalue())
 
     def discard(self) -> None:
         """End a coroutine that nobody needed."""
@@ -137,7 +140,7 @@ class Making:
     def _made(self, creation: Any, value: Any) -> Any:
         if hasattr(value, "__await__"):
             return value  # which the region refuses, with the reason
-        if self._lifetime == 0:
+        if self._lifetime == 0 or self._is_uncommitted():
             return creation.skip(self._values.loose(value))
         creation.expires(self._lifetime)
         try:

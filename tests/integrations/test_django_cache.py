@@ -18,8 +18,9 @@ from asgiref.sync import async_to_sync
 from crowd import Creator, race, result, start, wait_until
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache, CacheKeyWarning
-from django.db import connection
+from django.db import connection, transaction
 from django.test import override_settings
+from django_books.models import Book
 
 from dogpile.cache import ConfigurationError, CreationTimeout
 from dogpile.cache.integrations.django import DogpileCache
@@ -511,6 +512,57 @@ class TestTags:
     def test_a_misspelt_word_is_refused(self, any_cache: Any, ask: Any) -> None:
         with pytest.raises(ConfigurationError, match="did you mean 'tags'"):
             ask(any_cache, "set", "key", 1, tag=["nav"])
+
+
+class TestModels:
+    """Models as tags: each save invalidates, when it is committed."""
+
+    @pytest.fixture(autouse=True)
+    def _no_books(self) -> Iterator[None]:
+        yield
+        Book.objects.all().delete()
+
+    def test_what_is_made_of_a_model_goes_with_a_save(
+        self, any_cache: Any, ask: Any
+    ) -> None:
+        book = Book.objects.create(title="one")
+        ask(any_cache, "set", "all", 1, tags=Book)
+        ask(any_cache, "get_or_set", "one", 1, tags=[book, "nav"])
+        ask(any_cache, "set", "other", 1, tags=["django_books.Book:0"])
+
+        book.save()
+
+        assert ask(any_cache, "get_many", ["all", "one", "other"]) == {"other": 1}
+
+    def test_what_a_transaction_has_written_is_not_kept(self, cache: Any) -> None:
+        cache.set("key", "before", tags=[Book])
+        with transaction.atomic(using="books"):
+            Book.objects.create(title="one")
+
+            # Nobody else sees the book, and it may never come.
+            assert cache.get_or_set("key", Book.objects.count, tags=[Book]) == 1
+            assert cache.set("other", 1, tags=[Book]) is False
+            assert cache.add("other", 1, tags=[Book]) is False
+            assert cache.set_many({"other": 1}, tags=[Book]) == ["other"]
+            assert cache.get_or_set("plain", lambda: 1) == 1
+            transaction.set_rollback(True, using="books")
+
+        assert cache.get("key") == "before"
+        assert cache.get("other") is None
+        assert cache.get("plain") == 1
+
+    def test_a_creator_that_writes_what_it_is_made_of_is_not_kept(
+        self, cache: Any
+    ) -> None:
+        def create() -> int:
+            Book.objects.create(title="one")
+            return 1
+
+        with transaction.atomic(using="books"):
+            assert cache.get_or_set("key", create, tags=[Book]) == 1
+            transaction.set_rollback(True, using="books")
+
+        assert cache.get("key") is None
 
 
 class TestKeys:
