@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from threading import get_ident
 from typing import Any, TypeVar
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import AsyncToSync, sync_to_async
 from django.conf import settings
 from django.db import close_old_connections
 from django.utils import timezone, translation
@@ -46,6 +46,15 @@ def is_home(*, is_async: bool) -> bool:
     home = _home.get()
     # Nobody's, as in refresh(): it is called where it stands.
     return home is None or home == here(is_async=is_async)
+
+
+def ends_soon() -> bool:
+    """Return whether the running event loop ends with the call that it runs for.
+
+    What goes on in its background would end with it.
+    """
+    loops = getattr(AsyncToSync, "loop_thread_executors", {})
+    return asyncio.get_running_loop() in loops
 
 
 def run_apart(call: Callable[[], T]) -> T:

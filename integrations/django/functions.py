@@ -22,6 +22,8 @@ from dogpile.cache.integrations.django.transactions import (
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# Seconds after which who refreshes takes the stale value, where nobody else can.
+_SOFT_TIMEOUT = 30.0
 # Returned by a creator: hand the value out, do not store it.
 _skip: Any = Creation.skip
 
@@ -100,17 +102,23 @@ class Remembering:
         self._options = options
         self._is_async = iscoroutinefunction(fn)
         self._tags = tags
-        self._made: tuple[CacheRegion, Any] | None = None
+        self._made: dict[bool, tuple[CacheRegion, Any]] = {}
         self.function = self._generate()
 
-    def decorated(self) -> Any:
-        """Return the function as the region has decorated it."""
+    def decorated(self, *, is_waiting: bool = False) -> Any:
+        """Return the function as the region has decorated it.
+
+        :param is_waiting: one caller waits for what is refreshed, because there
+            will be no background.
+        """
         region = regions.region(self._region)
-        made = self._made
+        made = self._made.get(is_waiting)
         if made is None or made[0] is not region:
             options = {**self._options, "tags": self._tags}
+            if is_waiting:
+                options.setdefault("soft_timeout", _SOFT_TIMEOUT)
             decorated = region.cache_on_arguments(**options)(self._creator())
-            made = self._made = region, decorated
+            made = self._made[is_waiting] = region, decorated
         return made[1]
 
     def _generate(self) -> Any:
@@ -151,7 +159,8 @@ class Remembering:
         if self._tags and self.is_touched(args, kwargs):
             return await self._plain(args, kwargs)
         apart.enter(is_async=True)
-        return await self.decorated()(*args, **kwargs)
+        decorated = self.decorated(is_waiting=apart.ends_soon())
+        return await decorated(*args, **kwargs)
 
     def _plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the original, past the cache."""

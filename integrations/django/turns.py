@@ -19,8 +19,6 @@ from dogpile.cache.integrations.django.turn import REFUSALS, BaseTurn
 from dogpile.cache.integrations.django.watch import Watch
 from dogpile.cache.integrations.http import Outcome
 
-# Seconds that a request waits for a new page where its event loop ends with it.
-_SOFT_TIMEOUT = 30.0
 # A page may vary by more than it did the last time; each is learned once.
 _MOST_LESSONS = 4
 
@@ -28,9 +26,7 @@ _MOST_LESSONS = 4
 class Turn(BaseTurn):
     """A request in a thread."""
 
-    def __init__(self, asked: Asked, keyed: Collection[str]) -> None:
-        super().__init__(asked, keyed)
-        self._thread = get_ident()
+    _thread = 0  # that it is answered in
 
     def answer(self, now: float) -> HttpResponseBase:
         """Answer the request.
@@ -38,6 +34,7 @@ class Turn(BaseTurn):
         :param now: when it was asked, in seconds since the epoch.
         """
         asked, region = self._asked, self._region
+        self._thread = get_ident()
         if asked.is_touched():
             return self._uncached("transaction")
         if asked.wish:
@@ -156,13 +153,6 @@ class AsyncTurn(BaseTurn):
             if not self._has_lesson(payload):
                 return self._concluded(payload, now) or await self._alone()
         return await self._alone()
-
-    def _settings(self) -> dict[str, Any]:
-        settings = super()._settings()
-        if not hasattr(self._request, "scope"):
-            # Under WSGI the loop ends with the view, and its background with it.
-            settings.setdefault("soft_timeout", _SOFT_TIMEOUT)
-        return settings
 
     async def _alone(self) -> Any:
         return self._passed(*await self._rendered(self._request))

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -321,4 +321,13 @@ async def _aanswer(
         page = asked.shelf.region.get(asked.key)
         if type(page) is Page and now < page.until:
             return answered(request, page, http.hit_headers(page, now))
-    return await AsyncTurn(asked, keyed_names()).answer(now)
+    if hasattr(request, "scope"):
+        return await AsyncTurn(asked, keyed_names()).answer(now)
+    # Under WSGI the loop ends with the view, and its background would end with it.
+    turn = Turn(asked._replace(fn=_blocking(fn)), keyed_names())
+    made: HttpResponseBase = await sync_to_async(turn.answer)(now)
+    return made
+
+
+def _blocking(fn: View) -> View:
+    return functools.wraps(fn)(async_to_sync(fn))

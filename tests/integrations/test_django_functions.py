@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -268,9 +269,22 @@ class TestBackground:
             await fn()
             await regions["default"].aclose()
 
-        async_to_sync(run)()
+        asyncio.run(run())
 
         assert told == ["made", "closed", "made", "closed"]
+
+    def test_where_a_loop_ends_soon_one_caller_waits(self, clock: FakeClock) -> None:
+        calls: list[int] = []
+
+        @cached(10, grace=100)
+        async def fn() -> int:
+            calls.append(1)
+            return len(calls)
+
+        first = async_to_sync(fn)()
+        clock.advance(11)
+
+        assert (first, async_to_sync(fn)()) == (1, 2)
 
 
 @pytest.mark.usefixtures("clock")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,6 @@ import pytest
 pytest.importorskip("django")
 
 import django_site  # noqa: F401 - it configures Django
-from asgiref.sync import async_to_sync
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.template import engines
@@ -228,8 +228,7 @@ class TestAsync:
             client = AsyncClient()
             return [(await client.get(address)).content.decode() for _ in range(times)]
 
-        answers: list[str] = async_to_sync(asked)()
-        return answers
+        return asyncio.run(asked())
 
     def test_a_coroutine_function_is_cached(self, site: Site) -> None:
         @cached_view(60)
@@ -295,11 +294,28 @@ class TestAsync:
             found.append((await client.get("/")).content)
             return found
 
-        assert async_to_sync(asked)() == [b"1", b"1", b"2"]
+        assert asyncio.run(asked()) == [b"1", b"1", b"2"]
+
+    def test_a_background_outlives_a_loop_under_wsgi(self, site: Site) -> None:
+        go = threading.Event()
+
+        @cached_view(10, grace=100)
+        async def index(request: Any) -> HttpResponse:
+            if site.calls:
+                assert go.wait(30)
+            return HttpResponse(site.called())
+
+        site.add(index)
+        site.get()
+        site.clock.advance(11)
+
+        stale = site.text()
+
+        go.set()
+        site.settle()
+        assert (stale, site.text()) == ("1", "2")
 
     def test_a_crowd_renders_once(self, site: Site) -> None:
-        import asyncio
-
         begun = threading.Event()
 
         @cached_view(60)
@@ -315,7 +331,7 @@ class TestAsync:
             answers = await asyncio.gather(*(client.get("/") for _ in range(20)))
             return {each.content for each in answers}
 
-        assert async_to_sync(asked)() == {b"1"}
+        assert asyncio.run(asked()) == {b"1"}
 
 
 class TestCrowds:
