@@ -34,6 +34,9 @@ class CacheCore(BaseCache):
     :raises InvalidCacheBackendError: a setting is no use.
     """
 
+    #: Its aliases stand among the regions of the project.
+    has_region = True
+
     def __init__(self, location: Any, params: dict[str, Any]) -> None:
         # Django takes a setting that is no use for one that is not there.
         kept = keeper.find(location, params)
