@@ -18,7 +18,7 @@ from asgiref.sync import async_to_sync
 from crowd import Creator, race, result, start, wait_until
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache, CacheKeyWarning
-from django.db import connection, transaction
+from django.db import connections, transaction
 from django.test import override_settings
 from django_books.models import Book
 
@@ -406,7 +406,7 @@ class TestGetOrSet:
         self, any_cache: Any
     ) -> None:
         def make() -> Any:
-            with connection.cursor() as cursor:
+            with connections["books"].cursor() as cursor:
                 return cursor.execute("SELECT 7").fetchone()[0]
 
         assert async_to_sync(any_cache.aget_or_set)("key", make) == 7
@@ -441,7 +441,8 @@ class TestGetOrSet:
         made = []
 
         def make() -> str:
-            with connection.cursor() as cursor:
+            # Unlike one in memory it is closed when the creation has ended.
+            with connections["books"].cursor() as cursor:
                 cursor.execute("SELECT 1")
             made.append(threading.get_ident())
             return "new"
