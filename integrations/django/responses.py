@@ -14,7 +14,7 @@ from dogpile.cache.integrations.http import Outcome, Page
 from dogpile.cache.integrations.pages import SEPARATED
 
 
-def told(response: Any, outcome: Outcome) -> Any:
+def told(response: Any, outcome: Outcome) -> HttpResponseBase:
     """Return a response that says how it was answered.
 
     :param response: what the view has returned.
@@ -25,7 +25,8 @@ def told(response: Any, outcome: Outcome) -> Any:
         if is_separated and not response.has_header("Cache-Control"):
             # No cache on the way may take it for everybody's, whatever its path.
             response.headers["Cache-Control"] = "private"
-    return response
+    made: HttpResponseBase = response
+    return made
 
 
 def _with_others(response: HttpResponseBase, status: str) -> str:

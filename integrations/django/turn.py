@@ -118,9 +118,7 @@ class BaseTurn:
         page = http.read_page(payload) if self._is_kept else None
         if page is None:
             self._shelf.note_passing(self._key)
-            return told(  # type: ignore[no-any-return]  # a response stays one
-                response, Outcome(fwd, detail=self._detail)
-            )
+            return told(response, Outcome(fwd, detail=self._detail))
         self._shelf.end_passing(self._key)
         if not state.http_headers:
             return response
@@ -134,7 +132,7 @@ class BaseTurn:
             return None
         return self._kept(page, now, Outcome(ttl=page.until - now))
 
-    def _passed(self, response: Any, reason: str) -> Any:
+    def _passed(self, response: Any, reason: str) -> HttpResponseBase:
         """Return a response that was made for this request alone."""
         if reason:
             self._shelf.note_passing(self._key)

@@ -58,12 +58,12 @@ class Turn(BaseTurn):
                 return self._concluded(payload, now) or self._alone()
         return self._alone()
 
-    def _uncached(self, detail: str) -> Any:
+    def _uncached(self, detail: str) -> HttpResponseBase:
         asked = self._asked
         response = asked.fn(asked.request, *asked.args, **asked.kwargs)
         return told(response, Outcome("bypass", detail=detail))
 
-    def _alone(self) -> Any:
+    def _alone(self) -> HttpResponseBase:
         """Make the response for this request, and keep nothing of it."""
         return self._passed(*self._rendered(self._request))
 
@@ -133,9 +133,7 @@ class AsyncTurn(BaseTurn):
         asked, region = self._asked, self._region
         if asked.is_touched(is_async=True):
             response = await asked.fn(asked.request, *asked.args, **asked.kwargs)
-            return told(  # type: ignore[no-any-return]  # a response stays one
-                response, Outcome("bypass", detail="transaction")
-            )
+            return told(response, Outcome("bypass", detail="transaction"))
         if asked.wish:
             await region.adelete(self._key)
         if asked.request.method == "HEAD":
@@ -154,7 +152,7 @@ class AsyncTurn(BaseTurn):
                 return self._concluded(payload, now) or await self._alone()
         return await self._alone()
 
-    async def _alone(self) -> Any:
+    async def _alone(self) -> HttpResponseBase:
         return self._passed(*await self._rendered(self._request))
 
     async def create(self, creation: Creation) -> Any:

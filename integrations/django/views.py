@@ -111,10 +111,8 @@ def cache_page(
     options = read_options(timeout, cache, (), (), True, None, None, None, {})
     options = options._replace(policy={"expiration_time": timeout})
 
-    def decorate(fn: F) -> F:
-        return _decorated(fn, options, _PageRules(timeout, cache, key_prefix))
-
-    return decorate
+    rules = _PageRules(timeout, cache, key_prefix)
+    return lambda fn: _decorated(fn, options, rules)
 
 
 class _PageRules:

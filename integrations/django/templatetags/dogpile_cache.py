@@ -66,7 +66,7 @@ def cached(parser: Parser, token: Token) -> CachedNode:
                 f"{{% {first} %}} takes no {name}={hint} "
                 f"(known: {', '.join(sorted(_OPTIONS))})"
             )
-    tokens = list(parser.tokens)
+    tokens: list[Any] = list(parser.tokens)
     body = parser.parse((f"end{first}",))
     parser.delete_first_token()
     if body.get_nodes_by_type(CsrfTokenNode):
@@ -140,7 +140,7 @@ class CachedNode(template.Node):
     @property
     def _template(self) -> str:
         origin = self.origin
-        return str(origin.template_name or "") if origin is not None else ""
+        return str(getattr(origin, "template_name", None) or "")
 
 
 def _separated(tags: Any) -> list[Any]:
