@@ -40,13 +40,22 @@ def _view(request: Any, slug: str) -> Any:
     return HttpResponse(_PAGE)
 
 
-def _by_hand(view: Any) -> Any:
+def _in_its_language(view: Any) -> Any:
+    """Return the same, for a site of more than one language or time zone."""
+    from django.utils import timezone, translation
+
+    return _by_hand(
+        view, lambda: (translation.get_language(), timezone.get_current_timezone_name())
+    )
+
+
+def _by_hand(view: Any, more: Callable[[], Any] = lambda: None) -> Any:
     from django.http import HttpResponse
 
-    pages: dict[str, tuple[Any, float]] = {}
+    pages: dict[Any, tuple[Any, float]] = {}
 
     def answer(request: Any, **view_args: Any) -> Any:
-        key = request.get_full_path()
+        key = request.get_full_path(), more()
         found = pages.get(key)
         if found is not None and time.time() < found[1]:
             return HttpResponse(found[0])
@@ -111,7 +120,8 @@ def _run(name: str, view: Any) -> Run:
     from django.urls import path
 
     urlpatterns.append(path(f"{name}/<slug:slug>", view))
-    environ = RequestFactory().get(f"/{name}/first?page=2&order=new").environ
+    address = f"/{name}/first?page=2&order=new"
+    environ = RequestFactory().get(address, headers={"host": "testserver"}).environ
     handler = get_wsgi_application()
 
     def answer(status: str, headers: Any) -> Any:
@@ -149,6 +159,7 @@ def pages(effort: Effort) -> Readings:
 
         made: dict[str, Callable[[Any], Any]] = {
             FLOOR: _by_hand,
+            "floor by language": _in_its_language,
             OURS: cached_view(_LIFETIME),
             _CACHE_PAGE: cache_page(_LIFETIME),
             "cache_page on ours": cache_page(_LIFETIME, cache="ours"),

@@ -84,8 +84,22 @@ async def arun_apart(call: Callable[[], Awaitable[T]]) -> T:
 def locale() -> tuple[str | None, str | None]:
     """Return the language and the time zone that a page is made in."""
     language = translation.get_language() if settings.USE_I18N else None
-    zone = timezone.get_current_timezone_name() if settings.USE_TZ else None
-    return language, zone
+    return language, _zone() if settings.USE_TZ else None
+
+
+def _zone() -> str:
+    zone = timezone.get_current_timezone()
+    name = _names_of_zones.get(zone)
+    if name is None:
+        name = timezone.get_current_timezone_name()
+        if len(_names_of_zones) < _MOST_ZONES:
+            _names_of_zones[zone] = name
+    return name
+
+
+# Telling the name takes longer than all the rest of a page's key.
+_names_of_zones: dict[Any, str] = {}
+_MOST_ZONES = 1000
 
 
 def in_locale(language: str | None, zone: Any) -> AbstractContextManager[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
+from django.http.response import HttpResponseBase, ResponseHeaders
 
 from dogpile.cache.integrations import http
 from dogpile.cache.integrations.django.state import state
@@ -58,12 +58,25 @@ _NOT_MODIFIED = 304
 def _response(
     status: int, body: bytes, headers: Iterable[tuple[str, str]]
 ) -> HttpResponse:
-    made = HttpResponse(body, status=status)
-    # Not even the type of its content is assumed.
-    del made.headers["Content-Type"]
-    for name, value in headers:
-        made.headers[name] = value
+    # Any type of content will do, as the headers are replaced.
+    made = HttpResponse(body, content_type="", status=status)
+    made.headers = KeptHeaders(headers)
     return made
+
+
+class KeptHeaders(ResponseHeaders):
+    """Headers that Django has checked once, when their page was made.
+
+    :param headers: by their names; the last one of a name counts.
+    """
+
+    def __init__(self, headers: Iterable[tuple[str, str]]) -> None:
+        super().__init__({})
+        for header in headers:
+            name = header[0].lower()
+            if "\n" in header[1] or "\r" in header[1]:
+                self[name] = header[1]  # which refuses it
+            self._store[name] = header
 
 
 def headers_of(response: Any) -> list[tuple[str, str]]:

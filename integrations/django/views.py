@@ -271,7 +271,7 @@ def _key_of(
     prefix = "" if rules is None else rules.prefix
     page = http.page_key(
         str(request.scheme),
-        request.get_host(),
+        state.host(request),
         root,
         path,
         query,
