@@ -42,11 +42,11 @@ class Flight:
     )
 
     def __init__(self, key: KeyType, parent: Flight | None) -> None:
-        self.key = key
-        self.parent = parent
-        self.done = False
+        self.key: KeyType = key
+        self.parent: Flight | None = parent
+        self.done: bool = False
         #: Refuse to store what this flight creates: the key was written to.
-        self.void = False
+        self.void: bool = False
         self.value: Any = ABANDONED
         self.error: BaseException | None = None
         self.waiters: list[Callable[[], None]] = []

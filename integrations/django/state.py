@@ -49,4 +49,4 @@ class State:
         return bool(trust(request)) if callable(trust) else bool(trust)
 
 
-state = State()
+state: State = State()
