@@ -65,6 +65,8 @@ class FastPath:
         self._entries: Any = storage.entries
         self._space: dict[str, Any] = {}
         self._is_bounded: bool = backend.is_bounded
+        self._flights = storage.flights
+        self._clock = storage.clock.source
         #: What entries must have been judged under to be handed out at once.
         self.epoch: object = backend.epoch
 
@@ -156,15 +158,24 @@ class FastPath:
         seconds = math.inf if lifetime is None else lifetime
         return Plain(seconds, rest or None, epoch)
 
-    def create(self, key: Any, creator: Callable[[], Any], plain: Plain) -> Any:
+    def create(
+        self,
+        key: Any,
+        creator: Callable[[], Any],
+        plain: Plain,
+        known: dict[Any, Any] | None = None,
+        arguments: Any = None,
+    ) -> Any:
         """Create a missing value that nobody else creates.
 
         :param key: as it is stored.
+        :param known: entries by arguments, to which the new one is added.
+        :param arguments: that it is for.
         :return: the payload, or ``OTHERWISE`` if somebody else is at it.
         """
         if plain.epoch is not self._backend.epoch:
             return OTHERWISE
-        flights = self._storage.flights
+        flights = self._flights
         flight, is_leader = flights.board(key)
         if not is_leader:
             return OTHERWISE
@@ -174,7 +185,7 @@ class FastPath:
         try:
             if key in self._entries:
                 return OTHERWISE
-            born = self._storage.clock.time()
+            born = self._clock.time()
             value = creator()
             if _is_no_payload[type(value)]:
                 payload = checked(creator, value)
@@ -183,7 +194,10 @@ class FastPath:
             until = born + plain.lifetime
             with self._backend.lock:
                 if not flight.void and self._backend.epoch is plain.epoch:
-                    self._backend.place(key, value, born, until, plain.rest)
+                    entry = self._backend.place(key, value, born, until, plain.rest)
+                    if known is not None:
+                        # An invalidation begins another epoch, and clears them then.
+                        known[arguments] = entry
         except Exception as error:
             failure = error
             self._storage.events.emit("create_failed", key, error=error)

@@ -19,49 +19,50 @@ from dogpile.cache.clock import Clock
 from dogpile.cache.exception import CreationCycleError
 
 
+class _Abandoned:
+    """The value of a flight whose leader left without one."""
+
+    def __repr__(self) -> str:
+        return "ABANDONED"
+
+
+ABANDONED: Any = _Abandoned()
+
+_NO_MARKS: Mapping[str, str] = {}
+
+
 class Flight:
     """One creation, and who waits for it.
+
+    What most flights never change stands in the class: each attribute that is
+    set when one begins is a part of what a miss costs.
 
     :param key: the stored key.
     :param parent: the creation that this one is a part of.
     """
 
-    __slots__ = (
-        "done",
-        "error",
-        "key",
-        "loop",
-        "marks",
-        "needs",
-        "parent",
-        "sealed",
-        "token",
-        "value",
-        "void",
-        "waiters",
-    )
+    done: bool = False
+    #: Refuse to store what this flight creates: the key was written to.
+    void: bool = False
+    value: Any = ABANDONED
+    error: BaseException | None = None
+    #: The flights that this one cannot end without.
+    needs: tuple[Flight, ...] = ()
+    #: How many waited when its value was last known to be good, where
+    #: other processes may write; ``None`` if that does not matter.
+    sealed: int | None = None
+    #: Of the lease that its leader holds.
+    token: str | None = None
+    #: The event loop whose task leads it; a thread leads if ``None``.
+    loop: object = None
+    #: The generations that it began under, where other processes may
+    #: change them; ``None`` if others wrote to the key meanwhile.
+    marks: Mapping[str, str] | None = _NO_MARKS
 
     def __init__(self, key: KeyType, parent: Flight | None) -> None:
         self.key: KeyType = key
         self.parent: Flight | None = parent
-        self.done: bool = False
-        #: Refuse to store what this flight creates: the key was written to.
-        self.void: bool = False
-        self.value: Any = ABANDONED
-        self.error: BaseException | None = None
         self.waiters: list[Callable[[], None]] = []
-        #: The flights that this one cannot end without.
-        self.needs: tuple[Flight, ...] = ()
-        #: How many waited when its value was last known to be good, where
-        #: other processes may write; ``None`` if that does not matter.
-        self.sealed: int | None = None
-        #: Of the lease that its leader holds.
-        self.token: str | None = None
-        #: The event loop whose task leads it; a thread leads if ``None``.
-        self.loop: object = None
-        #: The generations that it began under, where other processes may
-        #: change them; ``None`` if others wrote to the key meanwhile.
-        self.marks: Mapping[str, str] | None = _NO_MARKS
 
     def seal(self) -> None:
         """Note that its value will be as old as what is asked of the backend now.
@@ -113,17 +114,6 @@ class Flight:
             yield flight
             flight = flight.parent
 
-
-class _Abandoned:
-    """The value of a flight whose leader left without one."""
-
-    def __repr__(self) -> str:
-        return "ABANDONED"
-
-
-ABANDONED: Any = _Abandoned()
-
-_NO_MARKS: Mapping[str, str] = {}
 
 #: The innermost creation that this thread or task leads.
 _led: ContextVar[Flight | None] = ContextVar("dogpile_led", default=None)

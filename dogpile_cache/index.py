@@ -19,6 +19,8 @@ from dogpile.cache.storage import Storage
 _MOST_PARAMETERS = 6
 # Types whose equal values have equal keys.
 _SAFE = frozenset({bool, type(None), bytes, float})
+# Those that need no look at their values.
+_INDEXED = frozenset({int, str})
 _PLAIN_KINDS = frozenset({int, str, type})
 
 
@@ -57,6 +59,7 @@ class Index:
         self._entries: Any = None
         self._backend: Any = None
         self._plain_creation: Any = None
+        self._is_mangled = True
 
     @property
     def is_marking(self) -> bool:
@@ -93,6 +96,9 @@ class Index:
         self._fast = region._fast
         self._entries = self._storage.entries
         self._backend = self._storage.actual
+        self._is_mangled = bool(
+            self._storage.prefix or self._storage.mangler is not None
+        )
         self.clear()
         self._explicit = function._explicit  # type: ignore[attr-defined]
         self._space[f"{self._mark}clock"] = self._storage.clock.source
@@ -118,9 +124,16 @@ class Index:
         storage, plain = self._storage, self._plain_creation
         if storage is None or plain is None:
             return OTHERWISE
-        key = storage.key(key)
+        if self._is_mangled:
+            key = storage.key(key)
         if key in self._entries:
             return OTHERWISE
+        if len(parts) == 1 and type(parts[0]) in _INDEXED:
+            known = self._plain
+            payload = self._fast.create(key, creator, plain, known, parts[0])
+            if len(known) + len(self._typed) > self._most:
+                self._prune(len(self._entries))
+            return payload
         payload = self._fast.create(key, creator, plain)
         if payload is not OTHERWISE:
             entry = self._entries.get(key)

@@ -11,7 +11,7 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dogpile.cache.api import (
@@ -352,14 +352,23 @@ RENEWER = Renewer()
 def pauses() -> Callable[[], float]:
     """Return what gives the pauses between two looks at somebody's lease.
 
-    Short ones first, for creators that are quick, then 10 to 250 ms.
+    Short ones first, for creators that are quick; then a tenth of the time that
+    was waited for already, which is as much as a wait gets longer by them; at
+    most 250 ms.
     """
-    steps = itertools.chain(
-        (0.0005, 0.001, 0.002, 0.004, 0.004, 0.006, 0.008),
-        (0.01 * 1.25**n for n in range(15)),
-        itertools.repeat(0.25),
-    )
-    return lambda: min(next(steps), 0.25)
+    steps = itertools.chain((0.0005, 0.001), _tenths(0.002))
+    return lambda: next(steps)
+
+
+def _tenths(shortest: float) -> Iterator[float]:
+    waited = 0.0
+    while True:
+        pause = min(max(waited / 10, shortest), _LONGEST_PAUSE)
+        waited += pause
+        yield pause
+
+
+_LONGEST_PAUSE = 0.25
 
 
 def _after_fork() -> None:

@@ -48,6 +48,10 @@ from dogpile.cache.resilience import Guard
 class Coder(Protocol):
     """From values to bytes and back: ``codecs.Chain``."""
 
+    @property
+    def is_unguarded_pickle(self) -> bool:
+        """Whether whoever can write bytes has code run where they are read."""
+
     def encode(self, key: KeyType, value: CachedValue) -> bytes:
         """Return a value as bytes."""
 

@@ -4,6 +4,10 @@ Load it as a plug-in (``pytest_plugins = ["browser"]``). The fixture ``browser``
 yields one for all tests of a session, with an empty profile. Where Chromium is not
 on the ``PATH`` it is brought from the system's packages, as root; where that does
 not work it is a skip, or with ``CI`` set in the environment a failure.
+
+    python tests/browser.py
+
+brings it beforehand: a test may not take as long as a slow network does.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -284,3 +289,15 @@ def browser(_browser: Browser) -> Iterator[Browser]:
     """Yield a browser that is nowhere, and has no cookies."""
     yield _browser
     _browser.forget()
+
+
+def main() -> None:
+    """Bring the browser; the tests say what it means if there is none."""
+    try:
+        sys.stdout.write(f"{find_browser().browser}\n")
+    except BrowserMissing as error:
+        sys.stderr.write(f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()

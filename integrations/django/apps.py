@@ -25,7 +25,7 @@ class DogpileCacheConfig(AppConfig):
 
 
 def _relisten(*, setting: str, **_: Any) -> None:
-    from dogpile.cache.integrations.django import model_tags
+    from dogpile.cache.integrations.django import handler, model_tags
 
-    if setting == model_tags.MODEL_TAGS:
+    if setting == handler.MODEL_TAGS:
         model_tags.relisten()

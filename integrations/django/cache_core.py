@@ -35,6 +35,9 @@ class CacheCore(BaseCache):
     :raises InvalidCacheBackendError: a setting is no use.
     """
 
+    #: Its aliases stand among the regions of the project.
+    has_region = True
+
     def __init__(self, location: Any, params: dict[str, Any]) -> None:
         # Django takes a setting that is no use for one that is not there.
         kept = keeper.find(location, params)
@@ -86,7 +89,7 @@ class CacheCore(BaseCache):
         Nobody else sees what it has written, and it may be rolled back: such
         values are neither read nor stored.
         """
-        tags = policy.get("tags")
+        tags: Iterable[str] = policy.get("tags", ())
         return bool(tags) and not written_tags(is_async=is_async).isdisjoint(tags)
 
     def _is_behind(self, policy: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -13,8 +13,11 @@ from dogpile.cache.integrations.django.state import state
 from dogpile.cache.integrations.http import Outcome, Page
 from dogpile.cache.integrations.pages import SEPARATED
 
+# A view may return what is no response, of which Django tells then.
+R = TypeVar("R")
 
-def told(response: Any, outcome: Outcome) -> Any:
+
+def told(response: R, outcome: Outcome) -> R:
     """Return a response that says how it was answered.
 
     :param response: what the view has returned.

@@ -58,12 +58,14 @@ class Turn(BaseTurn):
                 return self._concluded(payload, now) or self._alone()
         return self._alone()
 
-    def _uncached(self, detail: str) -> Any:
+    def _uncached(self, detail: str) -> HttpResponseBase:
         asked = self._asked
-        response = asked.fn(asked.request, *asked.args, **asked.kwargs)
+        response: HttpResponseBase = asked.fn(
+            asked.request, *asked.args, **asked.kwargs
+        )
         return told(response, Outcome("bypass", detail=detail))
 
-    def _alone(self) -> Any:
+    def _alone(self) -> HttpResponseBase:
         """Make the response for this request, and keep nothing of it."""
         return self._passed(*self._rendered(self._request))
 
@@ -95,7 +97,7 @@ class Turn(BaseTurn):
         self._region.delete(self._key)
         return NO_VALUE
 
-    def _rendered(self, request: Any) -> tuple[Any, str]:
+    def _rendered(self, request: Any) -> tuple[HttpResponseBase, str]:
         """Call the view, and return its response, and why it must not be kept."""
         response = self._call(request)
         return response, self._judged(response, request)
@@ -132,10 +134,10 @@ class AsyncTurn(BaseTurn):
         """Answer the request; the twin of ``Turn.answer()``."""
         asked, region = self._asked, self._region
         if asked.is_touched(is_async=True):
-            response = await asked.fn(asked.request, *asked.args, **asked.kwargs)
-            return told(  # type: ignore[no-any-return]  # a response stays one
-                response, Outcome("bypass", detail="transaction")
+            response: HttpResponseBase = await asked.fn(
+                asked.request, *asked.args, **asked.kwargs
             )
+            return told(response, Outcome("bypass", detail="transaction"))
         if asked.wish:
             await region.adelete(self._key)
         if asked.request.method == "HEAD":
@@ -154,7 +156,7 @@ class AsyncTurn(BaseTurn):
                 return self._concluded(payload, now) or await self._alone()
         return await self._alone()
 
-    async def _alone(self) -> Any:
+    async def _alone(self) -> HttpResponseBase:
         return self._passed(*await self._rendered(self._request))
 
     async def create(self, creation: Creation) -> Any:
@@ -183,7 +185,7 @@ class AsyncTurn(BaseTurn):
         await self._region.adelete(self._key)
         return NO_VALUE
 
-    async def _rendered(self, request: Any) -> tuple[Any, str]:
+    async def _rendered(self, request: Any) -> tuple[HttpResponseBase, str]:
         response = await self._call(request)
         return response, self._judged(response, request)
 

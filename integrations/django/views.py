@@ -112,7 +112,8 @@ def cache_page(
     options = options._replace(policy={"expiration_time": timeout})
 
     def decorate(fn: F) -> F:
-        return _decorated(fn, options, _PageRules(timeout, cache, key_prefix))
+        view: F = _decorated(fn, options, _PageRules(timeout, cache, key_prefix))
+        return view
 
     return decorate
 
@@ -296,7 +297,8 @@ def _answer(
 ) -> HttpResponseBase:
     asked = _asked(fn, options, rules, request, args, kwargs)
     if isinstance(asked, Outcome):
-        return told(fn(request, *args, **kwargs), asked)
+        response: HttpResponseBase = fn(request, *args, **kwargs)
+        return told(response, asked)
     now = asked.shelf.clock.time()
     if asked.shelf.is_short and not asked.wish and not asked.shelf.region.events.wanted:
         page = asked.shelf.region.get(asked.key)
@@ -315,7 +317,8 @@ async def _aanswer(
 ) -> HttpResponseBase:
     asked = _asked(fn, options, rules, request, args, kwargs)
     if isinstance(asked, Outcome):
-        return told(await fn(request, *args, **kwargs), asked)
+        response: HttpResponseBase = await fn(request, *args, **kwargs)
+        return told(response, asked)
     now = asked.shelf.clock.time()
     if asked.shelf.is_short and not asked.wish and not asked.shelf.region.events.wanted:
         page = asked.shelf.region.get(asked.key)

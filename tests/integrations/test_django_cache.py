@@ -18,7 +18,7 @@ from asgiref.sync import async_to_sync
 from crowd import Creator, race, result, start, wait_until
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache, CacheKeyWarning
-from django.db import connection, transaction
+from django.db import connections, transaction
 from django.test import override_settings
 from django_books.models import Book
 
@@ -406,7 +406,7 @@ class TestGetOrSet:
         self, any_cache: Any
     ) -> None:
         def make() -> Any:
-            with connection.cursor() as cursor:
+            with connections["books"].cursor() as cursor:
                 return cursor.execute("SELECT 7").fetchone()[0]
 
         assert async_to_sync(any_cache.aget_or_set)("key", make) == 7
@@ -441,7 +441,8 @@ class TestGetOrSet:
         made = []
 
         def make() -> str:
-            with connection.cursor() as cursor:
+            # Unlike one in memory it is closed when the creation has ended.
+            with connections["books"].cursor() as cursor:
                 cursor.execute("SELECT 1")
             made.append(threading.get_ident())
             return "new"
@@ -456,6 +457,37 @@ class TestGetOrSet:
             wait_until(lambda: cache.get("key") == "new")
 
         assert made != [threading.get_ident()]
+
+    def test_what_is_refreshed_early_is_refreshed_in_the_background(
+        self, request: pytest.FixtureRequest, clock: FakeClock, ask: Any
+    ) -> None:
+        # By far too eager, so that no chance is left to chance.
+        options = {"clock": clock, "early": 1e9, "jitter": 0.01}
+        with override_settings(**settings_of("memory", request, **options)):
+            cache: Any = caches["default"]
+
+            def slow() -> str:
+                clock.advance(1)
+                return "first"
+
+            assert ask(cache, "get_or_set", "key", slow, 60) == "first"
+            assert cache.get_or_set("key", lambda: "second", 60) == "first"
+            wait_until(lambda: cache.get("key") == "second")
+
+
+class TestStatistics:
+    def test_what_happens_is_counted_from_the_first_question_on(
+        self, cache: Any
+    ) -> None:
+        before = cache.stats()
+        cache.set("key", 1)
+        cache.get("key")
+        cache.get("missing")
+
+        after = cache.stats()
+
+        assert (before["hit"], before["miss"]) == (0, 0)
+        assert (after["hit"], after["miss"], after["put"]) == (1, 1, 1)
 
 
 class TestRaces:
@@ -534,17 +566,19 @@ class TestModels:
 
         assert ask(any_cache, "get_many", ["all", "one", "other"]) == {"other": 1}
 
-    def test_what_a_transaction_has_written_is_not_kept(self, cache: Any) -> None:
+    def test_what_a_transaction_has_written_is_not_kept(
+        self, cache: Any, ask: Any
+    ) -> None:
         cache.set("key", "before", tags=[Book])
         with transaction.atomic(using="books"):
             Book.objects.create(title="one")
 
             # Nobody else sees the book, and it may never come.
-            assert cache.get_or_set("key", Book.objects.count, tags=[Book]) == 1
-            assert cache.set("other", 1, tags=[Book]) is False
-            assert cache.add("other", 1, tags=[Book]) is False
-            assert cache.set_many({"other": 1}, tags=[Book]) == ["other"]
-            assert cache.get_or_set("plain", lambda: 1) == 1
+            assert ask(cache, "get_or_set", "key", "inside", tags=[Book]) == "inside"
+            assert ask(cache, "set", "other", 1, tags=[Book]) is False
+            assert ask(cache, "add", "other", 1, tags=[Book]) is False
+            assert ask(cache, "set_many", {"other": 1}, tags=[Book]) == ["other"]
+            assert ask(cache, "get_or_set", "plain", lambda: 1) == 1
             transaction.set_rollback(True, using="books")
 
         assert cache.get("key") == "before"
@@ -552,17 +586,46 @@ class TestModels:
         assert cache.get("plain") == 1
 
     def test_a_creator_that_writes_what_it_is_made_of_is_not_kept(
-        self, cache: Any
+        self, cache: Any, ask: Any
     ) -> None:
         def create() -> int:
             Book.objects.create(title="one")
             return 1
 
         with transaction.atomic(using="books"):
-            assert cache.get_or_set("key", create, tags=[Book]) == 1
+            assert ask(cache, "get_or_set", "key", create, tags=[Book]) == 1
             transaction.set_rollback(True, using="books")
 
         assert cache.get("key") is None
+
+    def test_what_is_made_from_an_old_view_is_not_kept(self, cache: Any) -> None:
+        def titles() -> list[str]:
+            return list(Book.objects.using("archive").values_list("title", flat=True))
+
+        def add() -> None:
+            Book.objects.using("archive").create(title="new")
+            connections.close_all()
+
+        cache.set("there", 1, tags=["django_books.Author"])
+        journal("wal")
+        with transaction.atomic(using="archive"):
+            titles()  # from here on this is what it sees
+            result(start(add))
+            inside = cache.get_or_set("key", titles, tags=[Book])
+            there = cache.get_or_set("there", titles, tags=["django_books.Author"])
+
+        journal("delete")
+        assert (inside, there) == ([], 1)
+        assert cache.get_or_set("key", titles, tags=[Book]) == ["new"]
+        Book.objects.using("archive").all().delete()
+
+
+def journal(mode: str) -> None:
+    with connections["archive"].cursor() as cursor:
+        cursor.execute(f"PRAGMA journal_mode={mode}")
+        assert cursor.fetchone() == (mode,)
+    # It may have pages that it believes to be those of the new journal.
+    connections["archive"].close()
 
 
 class TestKeys:
@@ -669,6 +732,23 @@ class TestLock:
         with pytest.raises(RuntimeError, match="had ended before"):
             first.release()
         assert second.locked()
+
+    def test_a_task_may_extend_its_own(self, cache: Any, clock: FakeClock) -> None:
+        async def hold() -> list[Any]:
+            lock = cache.lock("job", timeout=10)
+            other = cache.lock("job", blocking_timeout=0)
+            answers = [await lock.aacquire(), await other.aacquire()]
+            answers += [await lock.aextend(100), await other.aextend(100)]
+            clock.advance(50)
+            answers.append(await lock.alocked())
+            with pytest.raises(CreationTimeout, match="somebody else"):
+                await other.__aenter__()
+            await lock.arelease()
+            return [*answers, await lock.alocked()]
+
+        answers = asyncio.run(hold())
+
+        assert answers == [True, False, True, False, True, False]
 
     def test_its_holder_may_extend_it(self, cache: Any, clock: FakeClock) -> None:
         lock = cache.lock("job", timeout=10)

@@ -66,7 +66,7 @@ def cached(parser: Parser, token: Token) -> CachedNode:
                 f"{{% {first} %}} takes no {name}={hint} "
                 f"(known: {', '.join(sorted(_OPTIONS))})"
             )
-    tokens = list(parser.tokens)
+    tokens = [token for token in parser.tokens if isinstance(token, Token)]
     body = parser.parse((f"end{first}",))
     parser.delete_first_token()
     if body.get_nodes_by_type(CsrfTokenNode):
@@ -139,8 +139,8 @@ class CachedNode(template.Node):
 
     @property
     def _template(self) -> str:
-        origin = self.origin
-        return str(origin.template_name or "") if origin is not None else ""
+        origin = getattr(self, "origin", None)
+        return str(getattr(origin, "template_name", None) or "")
 
 
 def _separated(tags: Any) -> list[Any]:
