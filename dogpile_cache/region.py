@@ -278,6 +278,8 @@ class CacheRegion(AsyncTwins):
         """Bind the short ways to what a backend holds, where there are some."""
         for name in _SHORT:
             self.__dict__.pop(name, None)
+        if self._fast is not None:
+            self._fast.retire()
         if self._bytes is not None:
             self._bytes.retire()
         self._fast = self._bytes = None
