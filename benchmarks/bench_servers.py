@@ -144,7 +144,7 @@ def _from_tests(name: str) -> Any:
 
 
 @contextlib.contextmanager
-def _server(name: str) -> Iterator[int]:
+def serve(name: str) -> Iterator[int]:
     """Run the server that a client talks to, and yield its port."""
     servers = _from_tests("servers")
     if _is_memcached(name):
@@ -172,7 +172,7 @@ def _on_each(effort: Effort, work: Callable[[str, int], Readings]) -> Readings:
         if name not in _INSTALLED:
             _skip(name, "it is not installed", effort)
             continue
-        with _server(name) as port:
+        with serve(name) as port:
             readings.update({f"{name}: {k}": v for k, v in work(name, port).items()})
     return readings
 

@@ -36,6 +36,8 @@ _MODULES = (
     "bench_evictions",
     "bench_imports",
     "bench_flask",
+    "bench_django",
+    "bench_mako",
     "bench_servers",
 )
 # Seconds after which a round is given up.

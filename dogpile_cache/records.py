@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dogpile.cache.api import NO_VALUE
+from dogpile.cache.lease import pauses
 from dogpile.cache.ports import Ports
-from dogpile.cache.storage import Storage
+from dogpile.cache.storage import PLACING_TRIES, Storage
 
 
 async def records(
@@ -26,12 +27,13 @@ async def note(
     ports: Ports, storage: Storage, names: Sequence[str], found: Sequence[Any]
 ) -> Mapping[str, str]:
     """Keep what records hold, and write anew those that are lost."""
-    marks, outdated = storage.note_records(names, found)
+    noted, outdated = storage.note_records(names, found)
+    marks = dict(noted)
     for name, old in outdated.items():
-        raw = storage.record_value(name, marks[name])
         if old is NO_VALUE:
-            await ports.call(storage, "set_record", name, raw)
+            marks[name] = await _placed(ports, storage, name, marks[name])
             continue
+        raw = storage.record_value(name, marks[name])
         # Only if nobody has invalidated since: a plain write would undo it.
         seconds = storage.policy.lease_time
         lease = await ports.call(storage, "lease_record", name, seconds)
@@ -40,3 +42,27 @@ async def note(
         elif lease.granted:
             await ports.call(storage, "release_record", lease)
     return marks
+
+
+async def _placed(ports: Ports, storage: Storage, name: str, mark: str) -> str:
+    """Write a record that is lost, unless somebody else does so at the same time.
+
+    Whoever wrote another mark would make all that others create now invalid.
+
+    :return: the mark that it holds now.
+    """
+    seconds, next_pause = storage.policy.lease_time, pauses()
+    raw = storage.record_value(name, mark)
+    for _ in range(PLACING_TRIES):
+        lease = await ports.call(storage, "lease_record", name, seconds)
+        held = storage.mark_in(name, lease.found)
+        if held is not None:
+            if lease.granted:
+                await ports.call(storage, "release_record", lease)
+            return held
+        if not lease.granted:
+            await ports.pause(storage.clock, next_pause())
+        elif await ports.call(storage, "commit_record", lease, raw):
+            return mark
+    await ports.call(storage, "set_record", name, raw)
+    return mark

@@ -31,7 +31,7 @@ from dogpile.cache.invalidation import (
     renewed,
     was_soft,
 )
-from dogpile.cache.lease import Fence
+from dogpile.cache.lease import Fence, pauses
 from dogpile.cache.policy import (
     FRESH,
     MISS,
@@ -43,6 +43,9 @@ from dogpile.cache.policy import (
     judge,
 )
 from dogpile.cache.resilience import Guard
+
+#: How often a lost record is tried to be written before it is written anyway.
+PLACING_TRIES = 20
 
 
 class Coder(Protocol):
@@ -362,10 +365,10 @@ class Storage:
     def _noted(self, names: Sequence[str], found: Sequence[Any]) -> Mapping[str, str]:
         marks, outdated = self.note_records(names, found)
         for name, old in outdated.items():
-            raw = self.record_value(name, marks[name])
             if old is NO_VALUE:
-                self.ops["set_record"](name, raw)
+                marks[name] = self._placed(name, marks[name])
                 continue
+            raw = self.record_value(name, marks[name])
             # Only if nobody has invalidated since: a plain write would undo it.
             lease = self.ops["lease_record"](name, self.policy.lease_time)
             if lease.granted and lease.found == old:
@@ -373,6 +376,32 @@ class Storage:
             elif lease.granted:
                 self.ops["release_record"](lease)
         return marks
+
+    def _placed(self, name: str, mark: str) -> str:
+        """Write a record that is lost; the twin of what loops await."""
+        next_pause, raw = pauses(), self.record_value(name, mark)
+        for _ in range(PLACING_TRIES):
+            lease = self.ops["lease_record"](name, self.policy.lease_time)
+            held = self.mark_in(name, lease.found)
+            if held is not None:
+                if lease.granted:
+                    self.ops["release_record"](lease)
+                return held
+            if not lease.granted:
+                self.clock.sleep(next_pause())
+            elif self.ops["commit_record"](lease, raw):
+                return mark
+        self.ops["set_record"](name, raw)
+        return mark
+
+    def mark_in(self, name: str, raw: Any) -> str | None:
+        """Return the mark in a record, and keep it; ``None`` if it has none."""
+        value = self.decode(name, raw)
+        if value is NO_VALUE:
+            return None
+        mark = str(value.payload)
+        self.note_mark(name, mark)
+        return mark
 
     def tag_marks(self, tags: tuple[str, ...]) -> Mapping[str, str]:
         """Return the marks that values of these tags have to carry now."""

@@ -79,6 +79,8 @@ class CacheCore(BaseCache):
 
     def _policy(self, policy: dict[str, Any]) -> dict[str, Any]:
         """Return what a call says of its value, as a region takes it."""
+        if "expiration_time" in policy:
+            raise TypeError("a cache of Django's takes timeout=, not expiration_time=")
         if "tags" in policy:
             policy["tags"] = _names(policy["tags"])
         return policy
@@ -120,18 +122,21 @@ class CacheCore(BaseCache):
         key: str,
         default: Any,
         timeout: Any,
-        policy: Mapping[str, Any],
+        policy: dict[str, Any],
         *,
         is_async: bool = False,
     ) -> Making:
         def on_refusal(error: Exception) -> None:
             self._store.events.emit("backend_error", key, error=error)
 
+        # The region would ask it of a pickle.
+        asked = policy.pop("should_cache_fn", self.region.policy.should_cache_fn)
         return Making(
             self._values,
             default,
             self._lifetime(timeout),
             jitter=self._store.policy.jitter,
+            should_cache_fn=asked,
             is_uncommitted=lambda: self._is_written(policy, is_async=is_async),
             on_refusal=on_refusal,
         )

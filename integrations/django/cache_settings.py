@@ -314,7 +314,8 @@ def _kept(
         # Else a value that has expired would be kept for ever.
         policy["grace"] = 0
     region = base.namespace(name, **policy, expiration_time=timeout)
-    store = base.namespace(name, **policy, expiration_time=AGES)
+    own = {**policy, "expiration_time": AGES, "should_cache_fn": None}
+    store = base.namespace(name, **own)
     has_codec = base.actual_backend.serializer is not None
     values = Plain() if has_codec else Pickled()
     return Kept(region, store, values, timeout, is_culled)

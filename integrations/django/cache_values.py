@@ -80,6 +80,7 @@ class Making:
         it may be a coroutine function, or an awaitable.
     :param lifetime: seconds; 0 to store nothing, ``None`` for ever.
     :param jitter: the share by which the lifetime is shortened at random.
+    :param should_cache_fn: says of the value whether to store it.
     :param is_uncommitted: asked after the creation whether its transaction has
         written what the value is made of.
     :param on_refusal: called with the error of a value that cannot be pickled.
@@ -92,6 +93,7 @@ class Making:
         lifetime: float | None,
         *,
         jitter: float,
+        should_cache_fn: Callable[[Any], bool] | None,
         is_uncommitted: Callable[[], bool],
         on_refusal: Callable[[Exception], None],
     ) -> None:
@@ -100,6 +102,7 @@ class Making:
         if jitter and lifetime is not None:
             lifetime *= 1.0 - jitter * random.random()  # noqa: S311 - no secret
         self._lifetime = lifetime
+        self._should_cache_fn = should_cache_fn
         self._is_uncommitted = is_uncommitted
         self._on_refusal = on_refusal
         self._thread = threading.get_ident()
@@ -140,7 +143,9 @@ class Making:
     def _made(self, creation: Any, value: Any) -> Any:
         if hasattr(value, "__await__"):
             return value  # which the region refuses, with the reason
-        if self._lifetime == 0 or self._is_uncommitted():
+        wanted = self._should_cache_fn
+        is_unwanted = wanted is not None and not wanted(value)
+        if self._lifetime == 0 or is_unwanted or self._is_uncommitted():
             return creation.skip(self._values.loose(value))
         creation.expires(self._lifetime)
         try:

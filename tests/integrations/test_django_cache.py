@@ -435,6 +435,20 @@ class TestGetOrSet:
         assert len(told) == 1
         assert ask(cache, "get", "key") is None
 
+    def test_a_function_may_say_what_is_worth_keeping(
+        self, any_cache: Any, ask: Any
+    ) -> None:
+        def get_or_set(default: Any) -> Any:
+            return ask(any_cache, "get_or_set", "key", default, should_cache_fn=bool)
+
+        assert [get_or_set(0), get_or_set(lambda: None)] == [0, None]
+        assert [get_or_set(1), get_or_set(2)] == [1, 1]
+
+    def test_a_timeout_by_another_name_is_refused(self, cache: Any, ask: Any) -> None:
+        for name in ("set", "add", "get_or_set"):
+            with pytest.raises(TypeError, match="takes timeout="):
+                ask(cache, name, "key", 1, expiration_time=1)
+
     def test_within_its_grace_a_value_is_served_while_one_makes_the_next(
         self, request: pytest.FixtureRequest, clock: FakeClock
     ) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from dogpile.cache import NO_VALUE, CacheBackend, CachedValue, CacheRegion
 from dogpile.cache.api import Capabilities, value_version
+from dogpile.cache.ports import THREAD_PORTS, run_now
+from dogpile.cache.records import note
 from dogpile.cache.storage import Pending, new_id
 from dogpile.cache.testing import FakeClock
 
@@ -186,6 +188,25 @@ class TestRoundTrips:
 
 
 class TestGenerations:
+    def test_two_who_miss_a_record_agree_on_one(self, connect: Any) -> None:
+        one, other = connect(LossyServer).storage, connect(LossyServer).storage
+        found = [NO_VALUE]  # both have read before either has written
+
+        marks = [each._noted([RECORD], found) for each in (one, other)]
+
+        assert marks[0] == marks[1]
+        assert one.marks_in_cache([RECORD]) == other.marks_in_cache([RECORD])
+
+    def test_two_loops_who_miss_a_record_agree_on_one(self, connect: Any) -> None:
+        one, other = connect(LossyServer).storage, connect(LossyServer).storage
+
+        marks = [
+            run_now(note(THREAD_PORTS, each, [RECORD], [NO_VALUE]))
+            for each in (one, other)
+        ]
+
+        assert marks[0] == marks[1]
+
     def test_others_are_heard_of_after_the_time_that_is_set(
         self, connect: Any, clock: FakeClock
     ) -> None:
