@@ -25,7 +25,8 @@ class DogpileCacheConfig(AppConfig):
 
 
 def _relisten(*, setting: str, **_: Any) -> None:
-    from dogpile.cache.integrations.django import handler, model_tags
+    from dogpile.cache.integrations.django.handler import MODEL_TAGS
+    from dogpile.cache.integrations.django.model_tags import relisten
 
-    if setting == handler.MODEL_TAGS:
-        model_tags.relisten()
+    if setting == MODEL_TAGS:
+        relisten()

@@ -143,7 +143,7 @@ def _no_use(error: Exception, kind: str, place: str = "") -> CheckMessage:
 
 
 def _of_region(place: str, region: CacheRegion) -> Iterator[CheckMessage]:
-    coder = region.storage.coder
+    coder: Any = region.storage.coder
     backend = region.actual_backend
     is_unguarded = coder is not None and coder.is_unguarded_pickle
     if is_unguarded and backend.capabilities.network:

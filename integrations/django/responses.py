@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -13,11 +13,8 @@ from dogpile.cache.integrations.django.state import state
 from dogpile.cache.integrations.http import Outcome, Page
 from dogpile.cache.integrations.pages import SEPARATED
 
-# A view may return what is no response, of which Django tells then.
-R = TypeVar("R")
 
-
-def told(response: R, outcome: Outcome) -> R:
+def told(response: Any, outcome: Outcome) -> HttpResponseBase:
     """Return a response that says how it was answered.
 
     :param response: what the view has returned.
@@ -28,7 +25,8 @@ def told(response: R, outcome: Outcome) -> R:
         if is_separated and not response.has_header("Cache-Control"):
             # No cache on the way may take it for everybody's, whatever its path.
             response.headers["Cache-Control"] = "private"
-    return response
+    made: HttpResponseBase = response
+    return made
 
 
 def _with_others(response: HttpResponseBase, status: str) -> str:

@@ -17,7 +17,7 @@ from dogpile.cache import NO_VALUE, CacheRegion, ConfigurationError, Creation
 from dogpile.cache.integrations import http
 from dogpile.cache.integrations.django import apart
 from dogpile.cache.integrations.django.asked import Asked, has_session, of_client
-from dogpile.cache.integrations.django.responses import R, answered, headers_of, told
+from dogpile.cache.integrations.django.responses import answered, headers_of, told
 from dogpile.cache.integrations.django.state import state
 from dogpile.cache.integrations.django.watch import USER, Watch, keyed_request
 from dogpile.cache.integrations.http import Outcome, Page
@@ -132,7 +132,7 @@ class BaseTurn:
             return None
         return self._kept(page, now, Outcome(ttl=page.until - now))
 
-    def _passed(self, response: R, reason: str) -> R:
+    def _passed(self, response: Any, reason: str) -> HttpResponseBase:
         """Return a response that was made for this request alone."""
         if reason:
             self._shelf.note_passing(self._key)

@@ -60,9 +60,7 @@ class Turn(BaseTurn):
 
     def _uncached(self, detail: str) -> HttpResponseBase:
         asked = self._asked
-        response: HttpResponseBase = asked.fn(
-            asked.request, *asked.args, **asked.kwargs
-        )
+        response = asked.fn(asked.request, *asked.args, **asked.kwargs)
         return told(response, Outcome("bypass", detail=detail))
 
     def _alone(self) -> HttpResponseBase:
@@ -97,7 +95,7 @@ class Turn(BaseTurn):
         self._region.delete(self._key)
         return NO_VALUE
 
-    def _rendered(self, request: Any) -> tuple[HttpResponseBase, str]:
+    def _rendered(self, request: Any) -> tuple[Any, str]:
         """Call the view, and return its response, and why it must not be kept."""
         response = self._call(request)
         return response, self._judged(response, request)
@@ -134,9 +132,7 @@ class AsyncTurn(BaseTurn):
         """Answer the request; the twin of ``Turn.answer()``."""
         asked, region = self._asked, self._region
         if asked.is_touched(is_async=True):
-            response: HttpResponseBase = await asked.fn(
-                asked.request, *asked.args, **asked.kwargs
-            )
+            response = await asked.fn(asked.request, *asked.args, **asked.kwargs)
             return told(response, Outcome("bypass", detail="transaction"))
         if asked.wish:
             await region.adelete(self._key)
@@ -185,7 +181,7 @@ class AsyncTurn(BaseTurn):
         await self._region.adelete(self._key)
         return NO_VALUE
 
-    async def _rendered(self, request: Any) -> tuple[HttpResponseBase, str]:
+    async def _rendered(self, request: Any) -> tuple[Any, str]:
         response = await self._call(request)
         return response, self._judged(response, request)
 

@@ -111,11 +111,8 @@ def cache_page(
     options = read_options(timeout, cache, (), (), True, None, None, None, {})
     options = options._replace(policy={"expiration_time": timeout})
 
-    def decorate(fn: F) -> F:
-        view: F = _decorated(fn, options, _PageRules(timeout, cache, key_prefix))
-        return view
-
-    return decorate
+    rules = _PageRules(timeout, cache, key_prefix)
+    return lambda fn: _decorated(fn, options, rules)
 
 
 class _PageRules:
@@ -297,8 +294,7 @@ def _answer(
 ) -> HttpResponseBase:
     asked = _asked(fn, options, rules, request, args, kwargs)
     if isinstance(asked, Outcome):
-        response: HttpResponseBase = fn(request, *args, **kwargs)
-        return told(response, asked)
+        return told(fn(request, *args, **kwargs), asked)
     now = asked.shelf.clock.time()
     if asked.shelf.is_short and not asked.wish and not asked.shelf.region.events.wanted:
         page = asked.shelf.region.get(asked.key)
@@ -317,8 +313,7 @@ async def _aanswer(
 ) -> HttpResponseBase:
     asked = _asked(fn, options, rules, request, args, kwargs)
     if isinstance(asked, Outcome):
-        response: HttpResponseBase = await fn(request, *args, **kwargs)
-        return told(response, asked)
+        return told(await fn(request, *args, **kwargs), asked)
     now = asked.shelf.clock.time()
     if asked.shelf.is_short and not asked.wish and not asked.shelf.region.events.wanted:
         page = asked.shelf.region.get(asked.key)

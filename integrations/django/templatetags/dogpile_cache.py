@@ -66,7 +66,7 @@ def cached(parser: Parser, token: Token) -> CachedNode:
                 f"{{% {first} %}} takes no {name}={hint} "
                 f"(known: {', '.join(sorted(_OPTIONS))})"
             )
-    tokens = [token for token in parser.tokens if isinstance(token, Token)]
+    tokens: list[Any] = list(parser.tokens)
     body = parser.parse((f"end{first}",))
     parser.delete_first_token()
     if body.get_nodes_by_type(CsrfTokenNode):
@@ -139,7 +139,7 @@ class CachedNode(template.Node):
 
     @property
     def _template(self) -> str:
-        origin = getattr(self, "origin", None)
+        origin = self.origin
         return str(getattr(origin, "template_name", None) or "")
 
 
