@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         CachedValue as CachedValue,
     )
     from dogpile.cache.canonical import canonical
+    from dogpile.cache.clock import Clock as Clock
     from dogpile.cache.creation import Creation as Creation
     from dogpile.cache.exception import (
         BackendError as BackendError,
@@ -56,6 +57,7 @@ _HOMES = {
     "CacheBackend": "api",
     "CachedValue": "api",
     "canonical_text": "canonical:canonical",
+    "Clock": "clock",
     "Creation": "creation",
     "Policy": "policy",
     "quick": "ports",

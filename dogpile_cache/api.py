@@ -292,7 +292,7 @@ class CacheBackend:
 class LeasingBackend(CacheBackend):
     """A backend that grants leases: one creator per key in its whole scope."""
 
-    capabilities = Capabilities(leases=True)
+    capabilities: Capabilities = Capabilities(leases=True)
 
     def lease(
         self,

@@ -60,7 +60,7 @@ class Creation:
         self.lifetime: tuple[float | None] | None = None
         self.marks: dict[str, str] = {}
         #: The value must not be stored: the backend failed at a tag.
-        self.is_unsure = False
+        self.is_unsure: bool = False
 
     @property
     def cancelled(self) -> bool:
@@ -156,17 +156,17 @@ class Call:
         runner: Callable[[Any], object] | None = None,
         in_place: bool = False,
     ) -> None:
-        self.key = key
-        self.name = name
-        self.creator = creator
-        self.policy = policy
-        self.explicit = explicit
-        self.records = records
-        self.takes_creation = takes_creation
+        self.key: Any = key
+        self.name: Any = name
+        self.creator: Callable[..., Any] = creator
+        self.policy: Policy = policy
+        self.explicit: bool = explicit
+        self.records: tuple[str, ...] = records
+        self.takes_creation: bool = takes_creation
         #: The 1.x ``async_creation_runner``, given the mutex to release.
-        self.runner = runner
+        self.runner: Callable[[Any], object] | None = runner
         #: Create in the caller's own thread, even within grace.
-        self.in_place = in_place
+        self.in_place: bool = in_place
 
 
 def wants_creation(creator: Callable[..., Any]) -> bool:

@@ -138,10 +138,10 @@ class CachedFunction:
         self.region: Region = region
         self.original = fn
         self.options = options
-        self.is_async = is_coroutine_function(fn)
+        self.is_async: bool = is_coroutine_function(fn)
         if options.asdict:
             raise ConfigurationError("cache_on_arguments() takes no asdict=")
-        self.plan = keys.plan(
+        self.plan: keys.KeyPlan = keys.plan(
             fn,
             namespace=options.namespace,
             ignore=options.ignore,
@@ -153,10 +153,10 @@ class CachedFunction:
         self._tags = _tag_reader(self.plan, options.tags)
         self._policy_base: Policy | None = None
         self._policy_made: Policy | None = None
-        self.key = self._make_key()
-        self.index = Index(self)
+        self.key: Callable[..., Any] = self._make_key()
+        self.index: Index = Index(self)
         self._space: dict[str, Any] = {}
-        self.function = self._generate()
+        self.function: Callable[..., Any] = self._generate()
         region._functions.add(self)
         self.rebind()
 

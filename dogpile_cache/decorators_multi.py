@@ -21,12 +21,12 @@ class CachedMultiFunction:
         self.original = fn
         self.options = options
         generator = options.generator or region.function_multi_key_generator
-        self.keys = made_by(generator, options, fn)
-        self.is_async = is_coroutine_function(fn)
+        self.keys: Callable[..., Any] = made_by(generator, options, fn)
+        self.is_async: bool = is_coroutine_function(fn)
         for name in ("key", "ignore", "tags", "version"):
             if getattr(options, name):
                 raise ConfigurationError(f"cache_multi_on_arguments() takes no {name}=")
-        self.function = self._generate()
+        self.function: Callable[..., Any] = self._generate()
 
     def _generate(self) -> Callable[..., Any]:
         call: Callable[..., Any]

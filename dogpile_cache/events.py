@@ -64,7 +64,7 @@ class Events:
     __slots__ = ("_listeners", "changed", "region", "wanted")
 
     def __init__(self, region: str | None) -> None:
-        self.region = region
+        self.region: str | None = region
         self._listeners: dict[str, tuple[Listener, ...]] = {}
         #: The events that somebody listens to; asked before one is built.
         self.wanted: frozenset[str] = frozenset()

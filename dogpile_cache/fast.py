@@ -46,6 +46,27 @@ class _IsNoPayload(dict[type, bool]):
 
 _is_no_payload = _IsNoPayload()
 
+
+class _Unfit(NamedTuple):
+    """An entry that is never handed out."""
+
+    payload: None = None
+    born: float = math.inf
+    until: float = -math.inf
+    epoch: None = None
+
+
+class _Nowhere(dict[Any, _Unfit]):
+    """In place of entries: whoever looks into it takes the general way."""
+
+    def __missing__(self, key: Any) -> _Unfit:
+        return _UNFIT
+
+
+_UNFIT = _Unfit()
+_NOWHERE = _Nowhere()
+
+
 #: Returned where the general way has to be taken.
 OTHERWISE: Any = object()
 
@@ -129,6 +150,10 @@ class FastPath:
         made.__doc__ = getattr(type(self._region), name).__doc__
         made.__module__ = __name__
         return made
+
+    def retire(self) -> None:
+        """Have whoever still holds the short ways take the general one."""
+        self._space["entries"] = _NOWHERE
 
     def start_epoch(self) -> None:
         """Have what was judged before be judged anew."""

@@ -41,9 +41,9 @@ class Flight:
     :param parent: the creation that this one is a part of.
     """
 
-    done = False
+    done: bool = False
     #: Refuse to store what this flight creates: the key was written to.
-    void = False
+    void: bool = False
     value: Any = ABANDONED
     error: BaseException | None = None
     #: The flights that this one cannot end without.
@@ -60,8 +60,8 @@ class Flight:
     marks: Mapping[str, str] | None = _NO_MARKS
 
     def __init__(self, key: KeyType, parent: Flight | None) -> None:
-        self.key = key
-        self.parent = parent
+        self.key: KeyType = key
+        self.parent: Flight | None = parent
         self.waiters: list[Callable[[], None]] = []
 
     def seal(self) -> None:

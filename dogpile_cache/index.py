@@ -73,13 +73,18 @@ class Index:
             "type": type,
             "int": int,
             "str": str,
-            "plain": self._plain,
-            "typed": self._typed,
             "clock": None,
             "KeyError": KeyError,
             "TypeError": TypeError,
         }
         space.update({f"{mark}{name}": value for name, value in names.items()})
+        self._begin()
+
+    def _begin(self) -> None:
+        # Others than before: a creation under way may yet add an entry to those.
+        self._plain, self._typed = {}, {}
+        self._space[f"{self._mark}plain"] = self._plain
+        self._space[f"{self._mark}typed"] = self._typed
 
     def bind(self) -> bool:
         """Fit the index to the region's backend.
@@ -88,7 +93,7 @@ class Index:
         """
         function = self._function
         self._storage = None
-        self.clear()
+        self._begin()
         region = function.region
         if region._fast is None or not _is_indexable(function):
             return False

@@ -143,12 +143,14 @@ class KeyPlan:
         own: Callable[[Mapping[str, Any]], str] | None,
     ) -> None:
         names = shape.names
-        self.fn = fn
-        self.shape = shape
-        self.prefix = prefix
-        self.is_method = is_method
-        self.has_own_key = own is not None
-        self.parameters = tuple(n for n in names[is_method:] if n not in ignored)
+        self.fn: Callable[..., object] = fn
+        self.shape: Shape = shape
+        self.prefix: str = prefix
+        self.is_method: bool = is_method
+        self.has_own_key: bool = own is not None
+        self.parameters: tuple[str, ...] = tuple(
+            n for n in names[is_method:] if n not in ignored
+        )
         self._ignored = ignored
         self._to_str = to_str
         self._own = own
@@ -237,9 +239,9 @@ class MultiKeyPlan:
         always: bool,
     ) -> None:
         self.function: str = fn.__qualname__
-        self.prefix = prefix
-        self.is_method = _is_method(fn, shape)
-        self.parameter = shape.star or (*shape.positional, "")[-1]
+        self.prefix: str = prefix
+        self.is_method: bool = _is_method(fn, shape)
+        self.parameter: str = shape.star or (*shape.positional, "")[-1]
         self._to_str = to_str
         self._receive = Receiver(
             self.function, fn.__module__, (*shape.names, "")[0], always=always

@@ -257,7 +257,7 @@ class memoized_property(Generic[_Value]):
     def __init__(self, fget: Callable[[Any], _Value], doc: str | None = None) -> None:
         self.fget = fget
         self.__doc__ = doc or fget.__doc__
-        self.__name__ = fget.__name__
+        self.__name__: str = fget.__name__
 
     @overload
     def __get__(
@@ -287,11 +287,11 @@ class repr_obj:
 
     __slots__ = ("max_chars", "value")
 
-    __hash__ = None  # type: ignore[assignment]  # equal by what may change
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # equal by what may change
 
     def __init__(self, value: Iterable[str], max_chars: int = 300) -> None:
-        self.value = value
-        self.max_chars = max_chars
+        self.value: Iterable[str] = value
+        self.max_chars: int = max_chars
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, repr_obj):

@@ -11,9 +11,12 @@ from dogpile.cache.api import (
     CacheBackend,
     CacheMutex,
     Capabilities,
+    Deserializer,
+    KeyManglerType,
     KeyType,
     Lease,
     SerializedReturnType,
+    Serializer,
 )
 
 # A lease is renewed for that long, in seconds, before a proxy writes under it.
@@ -37,9 +40,9 @@ class ProxyBackend(CacheBackend):
         """
         self.proxied = backend
         # Asked for on the outside, they are those of the backend inside.
-        self.key_mangler = backend.key_mangler
-        self.serializer = backend.serializer
-        self.deserializer = backend.deserializer
+        self.key_mangler: KeyManglerType | None = backend.key_mangler
+        self.serializer: Serializer | None = backend.serializer
+        self.deserializer: Deserializer | None = backend.deserializer
         return self
 
     @property

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast, overload
 from dogpile.cache import config, keys, operations, registry, update as updates
 from dogpile.cache.api import (
     NO_VALUE,
+    CacheBackend,
     CachedValue,
     KeyManglerType,
     value_version,
@@ -58,7 +59,7 @@ __all__ = [
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # Under the name that tools written for 1.x import.
 _backend_loader = registry.BACKENDS
@@ -110,8 +111,10 @@ class CacheRegion(AsyncTwins):
         **policy: Any,
     ) -> None:
         self.name = name
-        self.function_key_generator = function_key_generator or default_key_generator
-        self.function_multi_key_generator = (
+        self.function_key_generator: Callable[..., Any] = (
+            function_key_generator or default_key_generator
+        )
+        self.function_multi_key_generator: Callable[..., Any] = (
             function_multi_key_generator or default_multi_key_generator
         )
         self._user_defined_key_mangler = key_mangler
@@ -119,8 +122,8 @@ class CacheRegion(AsyncTwins):
         self.async_creation_runner = async_creation_runner
         self.ignore_expiration = ignore_expiration
         self.clock = clock
-        self.events = Events(name)
-        self.policy = Policy().merged(policy)
+        self.events: Events = Events(name)
+        self.policy: Policy = Policy().merged(policy)
         self._generation_ttl = _known_for(generation_ttl)
         self._codec: dict[str, Any] = {
             "serializer": serializer,
@@ -217,7 +220,7 @@ class CacheRegion(AsyncTwins):
             self.key_mangler = parts.backend.key_mangler
         elif self._user_defined_key_mangler is False:
             self.key_mangler = None
-        self.actual_backend = actual
+        self.actual_backend: CacheBackend = actual
         self.__dict__["backend"] = parts.backend
         self._parts = parts
         self._renew_storage()
@@ -275,6 +278,8 @@ class CacheRegion(AsyncTwins):
         """Bind the short ways to what a backend holds, where there are some."""
         for name in _SHORT:
             self.__dict__.pop(name, None)
+        if self._fast is not None:
+            self._fast.retire()
         if self._bytes is not None:
             self._bytes.retire()
         self._fast = self._bytes = None

@@ -94,8 +94,8 @@ class Guard:
         self.forget()
         _guards.add(self)
         #: Whether calls are refused; asked on each of them.
-        self.is_open = False
-        self.journal = Journal(overflow)
+        self.is_open: bool = False
+        self.journal: Journal = Journal(overflow)
 
     def forget(self) -> None:
         """Start anew in the child of a fork: who tries is not there, nor its lock."""

@@ -14,6 +14,7 @@ from dogpile.cache.api import (
     NO_VALUE,
     CacheBackend,
     CachedValue,
+    Capabilities,
     KeyManglerType,
     KeyType,
     NoValueType,
@@ -49,6 +50,10 @@ PLACING_TRIES = 20
 
 class Coder(Protocol):
     """From values to bytes and back: ``codecs.Chain``."""
+
+    @property
+    def is_unguarded_pickle(self) -> bool:
+        """Whether whoever can write bytes has code run where they are read."""
 
     def encode(self, key: KeyType, value: CachedValue) -> bytes:
         """Return a value as bytes."""
@@ -113,8 +118,8 @@ class Storage:
         self.events = events
         self.generation_ttl = generation_ttl
         self.invalidator = invalidator
-        self.capabilities = backend.capabilities
-        self.record = record_key("r", name)
+        self.capabilities: Capabilities = backend.capabilities
+        self.record: str = record_key("r", name)
         is_new = parent is None and (before is None or before.backend is not backend)
         shared = Shared(backend, coder)
         if parent is not None:
@@ -127,7 +132,9 @@ class Storage:
         self.ops: dict[str, Callable[..., Any]] = shared.ops
         self.pending: Pending = shared.pending
         #: Whether the backend tells those who wait for a lease of its end.
-        self.is_told = bool(getattr(actual, "notify", False)) and backend is actual
+        self.is_told: bool = (
+            bool(getattr(actual, "notify", False)) and backend is actual
+        )
         self._is_remembering = policy.on_backend_error == "stale"
         if is_new and self.capabilities.network:
             self._guard()
@@ -136,7 +143,9 @@ class Storage:
         if coder is None and backend is actual:
             self.entries = getattr(backend, "entries", None)
         #: Called when what was judged before has to be judged anew; by region.
-        self.watchers = shared.watchers
+        self.watchers: weakref.WeakKeyDictionary[Any, Callable[[], None]] = (
+            shared.watchers
+        )
         self._shared_rests: dict[tuple[tuple[str, str], ...], Mapping[str, Any]] = {}
         self._wished: dict[tuple[tuple[str, Any], ...], Policy] = {}
         #: The records that are read with each value: its own, its parents'.
@@ -657,11 +666,11 @@ class Shared:
     """What a region and its namespaces have in common."""
 
     def __init__(self, backend: CacheBackend, coder: Coder | None) -> None:
-        self.flights = FlightTable()
-        self.ops = _operations(backend, coder)
+        self.flights: FlightTable = FlightTable()
+        self.ops: dict[str, Callable[..., Any]] = _operations(backend, coder)
         self.guard: Guard | None = None
         self.async_ops: dict[str, Callable[..., Any]] = {}
-        self.pending = Pending()
+        self.pending: Pending = Pending()
         self.watchers: weakref.WeakKeyDictionary[Any, Callable[[], None]] = (
             weakref.WeakKeyDictionary()
         )

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import mako.lookup  # type: ignore[import-untyped]  # Mako has no types
-import mako.template  # type: ignore[import-untyped]
-
 from dogpile.cache import ValidationError
+from dogpile.cache.integrations.mako_bases import TemplateBase, TemplateLookupBase
 from dogpile.cache.integrations.mako_cache import (
     DogpileCacheImpl,
     check_fingerprint,
@@ -22,7 +20,7 @@ __all__ = ["DogpileCacheImpl", "Template", "TemplateLookup", "init_mako"]
 _IMPL = "dogpile.cache"
 
 
-class TemplateLookup(mako.lookup.TemplateLookup):  # type: ignore[misc]  # as above
+class TemplateLookup(TemplateLookupBase):
     """Mako's, with regions for the sections that its templates cache.
 
     :param directories: and all else is as of Mako's.
@@ -52,7 +50,7 @@ class TemplateLookup(mako.lookup.TemplateLookup):  # type: ignore[misc]  # as ab
         super().__init__(directories, *given, **_prepared(settings, caching))
 
 
-class Template(mako.template.Template):  # type: ignore[misc]  # as above
+class Template(TemplateBase):
     """Mako's, with regions for the sections that it caches.
 
     :param text: and all else is as of Mako's.

@@ -8,8 +8,6 @@ from difflib import get_close_matches
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from mako.cache import CacheImpl  # type: ignore[import-untyped]  # Mako has no types
-
 from dogpile.cache import (
     NO_VALUE,
     BackendError,
@@ -18,6 +16,7 @@ from dogpile.cache import (
     ValidationError,
     canonical_text,
 )
+from dogpile.cache.integrations.mako_bases import CacheImplBase
 from dogpile.cache.integrations.mako_regions import TemplateRegions
 from dogpile.cache.integrations.mako_sections import (
     Section,
@@ -68,7 +67,7 @@ class _NothingKept(dict[str, Any]):
         pass
 
 
-class DogpileCacheImpl(CacheImpl):  # type: ignore[misc]  # Mako has no types
+class DogpileCacheImpl(CacheImplBase):
     """Keeps the sections of one template in regions.
 
     Mako makes one for each template, by ``cache_impl="dogpile.cache"``. Of the
@@ -94,7 +93,7 @@ class DogpileCacheImpl(CacheImpl):  # type: ignore[misc]  # Mako has no types
         self._sections = read_sections(template)
         self._keys = {each.key for each in self._sections if each.key is not None}
         self._around = {each.key for each in self._sections if each.is_around}
-        self.pass_context = "vary" in template.cache_args or any(
+        self.pass_context: bool = "vary" in template.cache_args or any(
             each.varies or each.is_around for each in self._sections
         )
         self._plans: dict[tuple[Any, str], _Plan] = {}

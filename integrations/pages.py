@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from dogpile.cache import CacheRegion, Creation, Policy
+from dogpile.cache import CacheRegion, Clock, Creation, Policy
 from dogpile.cache.integrations import http
 
 #: Why a response is for one client alone; no cache on the way may keep it then.
@@ -116,7 +116,7 @@ class Shelf:
 
     def __init__(self, region: CacheRegion) -> None:
         self.region = region
-        self.clock = region.clock
+        self.clock: Clock = region.clock
         policy = region.policy
         #: Its entries are in this process, where reading one twice costs nothing.
         self.is_short: bool = (

@@ -34,7 +34,7 @@ __all__ = [
     "signing_keys",
 ]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 REGIONS = "DOGPILE_CACHE_REGIONS"
 URL = "DOGPILE_CACHE_URL"

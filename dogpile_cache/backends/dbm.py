@@ -60,8 +60,10 @@ class DBMBackend(BytesBackend, LeasingBackend):
     :raises ValidationError: an argument is missing or no use.
     """
 
-    capabilities = Capabilities(leases=True, scope="machine", lasting=True, multi=True)
-    argument_names = frozenset(
+    capabilities: Capabilities = Capabilities(
+        leases=True, scope="machine", lasting=True, multi=True
+    )
+    argument_names: frozenset[str] = frozenset(
         {
             "distributed_lock",
             "dogpile_lockfile",
@@ -92,7 +94,7 @@ class DBMBackend(BytesBackend, LeasingBackend):
         # Any: what it returns is a CacheMutex by its methods, not by its class.
         self._mutexes: dict[int, Callable[[str], Any]] = {}
         #: The seconds of a lease, where the region's policy names none.
-        self.lock_timeout = seconds_in(arguments, "lock_timeout", None)
+        self.lock_timeout: float | None = seconds_in(arguments, "lock_timeout", None)
 
     @property
     def filename(self) -> str:

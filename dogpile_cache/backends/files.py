@@ -83,10 +83,10 @@ class CacheFile:
         backend: str,
         suffixes: Sequence[str] = ("",),
     ) -> None:
-        self.path = os.path.abspath(os.path.expanduser(os.fspath(path)))
-        self.folder = os.path.dirname(self.path)
+        self.path: str = os.path.abspath(os.path.expanduser(os.fspath(path)))
+        self.folder: str = os.path.dirname(self.path)
         self.backend = backend
-        self.suffixes = tuple(suffixes)
+        self.suffixes: tuple[str, ...] = tuple(suffixes)
         self._lock_path = self.path + ".lock"
 
     def prepare(self, operation: str) -> Identity:

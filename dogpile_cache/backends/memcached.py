@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dogpile.cache.api import BackendArguments
@@ -56,7 +56,7 @@ class PylibmcBackend(GenericMemcachedBackend):
     """
 
     name = "dogpile.cache.pylibmc"
-    argument_names = GenericMemcachedBackend.argument_names | {
+    argument_names: frozenset[str] = GenericMemcachedBackend.argument_names | {
         *("binary", "behaviors", "min_compress_len", "username", "password"),
     }
     _values_method = "get_values"
@@ -66,9 +66,9 @@ class PylibmcBackend(GenericMemcachedBackend):
         super().__init__(arguments)
         _refuse_tls(arguments, self.name)
         self._login = _login(arguments)
-        self.binary = flag_in(arguments, "binary", self._login is not None)
+        self.binary: bool = flag_in(arguments, "binary", self._login is not None)
         self.behaviors: Mapping[str, Any] = arguments.get("behaviors") or {}
-        self.min_compress_len = _least(arguments, self.set_arguments)
+        self.min_compress_len: int = _least(arguments, self.set_arguments)
         if self._login is not None and not self.binary:
             raise ValidationError(
                 "username= needs the binary protocol: leave binary= out, or set it"
@@ -153,7 +153,7 @@ class PyMemcacheBackend(GenericMemcachedBackend):
     """
 
     name = "dogpile.cache.pymemcache"
-    argument_names = GenericMemcachedBackend.argument_names | {
+    argument_names: frozenset[str] = GenericMemcachedBackend.argument_names | {
         *("tls_context", "serde", "default_noreply", "socket_keepalive"),
         *("enable_retry_client", *_RETRY_ARGUMENTS),
         *("hashclient_retry_attempts", "hashclient_retry_timeout"),
@@ -165,22 +165,28 @@ class PyMemcacheBackend(GenericMemcachedBackend):
     def __init__(self, arguments: BackendArguments) -> None:
         super().__init__(arguments)
         _refuse_login(arguments, self.name)
-        self.serde = arguments.get("serde") or Serde()
-        self.default_noreply = flag_in(arguments, "default_noreply", False)
-        self.tls_context = _tls_context(arguments)
-        self.socket_keepalive = arguments.get("socket_keepalive")
-        self.enable_retry_client = flag_in(arguments, "enable_retry_client", False)
-        self.retry_attempts = arguments.get("retry_attempts")
-        self.retry_delay = arguments.get("retry_delay")
-        self.retry_for = arguments.get("retry_for")
-        self.do_not_retry_for = arguments.get("do_not_retry_for")
-        self.hashclient_retry_attempts = integer_in(
+        self.serde: Any = arguments.get("serde") or Serde()
+        self.default_noreply: bool = flag_in(arguments, "default_noreply", False)
+        self.tls_context: ssl.SSLContext | None = _tls_context(arguments)
+        self.socket_keepalive: Any = arguments.get("socket_keepalive")
+        self.enable_retry_client: bool = flag_in(
+            arguments, "enable_retry_client", False
+        )
+        self.retry_attempts: int | None = arguments.get("retry_attempts")
+        self.retry_delay: float | None = arguments.get("retry_delay")
+        self.retry_for: Sequence[type[Exception]] | None = arguments.get("retry_for")
+        self.do_not_retry_for: Sequence[type[Exception]] | None = arguments.get(
+            "do_not_retry_for"
+        )
+        self.hashclient_retry_attempts: int = integer_in(
             arguments, "hashclient_retry_attempts", _FOR_EVER
         )
-        self.hashclient_retry_timeout = seconds_in(
+        self.hashclient_retry_timeout: float | None = seconds_in(
             arguments, "hashclient_retry_timeout", 1
         )
-        self.dead_timeout = seconds_in(arguments, "hashclient_dead_timeout", 60)
+        self.dead_timeout: float | None = seconds_in(
+            arguments, "hashclient_dead_timeout", 60
+        )
         asks = any(arguments.get(name) is not None for name in _RETRY_ARGUMENTS)
         if asks and not self.enable_retry_client:
             # In the words of 1.x, and without a stack level, as programs expect.
@@ -210,6 +216,7 @@ class PyMemcacheBackend(GenericMemcachedBackend):
             "socket_keepalive": self.socket_keepalive,
             "allow_unicode_keys": True,
         }
+        client: SingleClient | Ring
         if len(servers) == 1:
             client = SingleClient(servers[0], **options)
         else:
@@ -246,7 +253,7 @@ class BMemcachedBackend(GenericMemcachedBackend):
     """
 
     name = "dogpile.cache.bmemcached"
-    argument_names = GenericMemcachedBackend.argument_names | {
+    argument_names: frozenset[str] = GenericMemcachedBackend.argument_names | {
         *("username", "password", "tls_context"),
     }
     _is_own = True
@@ -254,8 +261,9 @@ class BMemcachedBackend(GenericMemcachedBackend):
     def __init__(self, arguments: BackendArguments) -> None:
         super().__init__(arguments)
         login: tuple[str | None, str | None] = _login(arguments) or (None, None)
-        self.username, self.password = login
-        self.tls_context = _tls_context(arguments)
+        self.username: str | None = login[0]
+        self.password: str | None = login[1]
+        self.tls_context: ssl.SSLContext | None = _tls_context(arguments)
         self._addresses = addresses(self.url)
 
     def _imports(self) -> None:
@@ -294,7 +302,7 @@ class MemcachedBackend(GenericMemcachedBackend):
     """
 
     name = "dogpile.cache.memcached"
-    argument_names = GenericMemcachedBackend.argument_names | {
+    argument_names: frozenset[str] = GenericMemcachedBackend.argument_names | {
         *("dead_retry", "min_compress_len", "tls_context"),
     }
     _is_own = True
@@ -303,8 +311,8 @@ class MemcachedBackend(GenericMemcachedBackend):
         super().__init__(arguments)
         _refuse_login(arguments, self.name)
         self.dead_retry = seconds_in(arguments, "dead_retry", 1) or 0
-        self.min_compress_len = _least(arguments, self.set_arguments)
-        self.tls_context = _tls_context(arguments)
+        self.min_compress_len: int = _least(arguments, self.set_arguments)
+        self.tls_context: ssl.SSLContext | None = _tls_context(arguments)
         if self._is_own:
             self._addresses = addresses(self.url)
 

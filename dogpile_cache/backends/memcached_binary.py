@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bmemcached import DistributedClient, ReplicatingClient  # type: ignore[import-untyped,import-not-found,unused-ignore]
 from bmemcached.exceptions import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
     InvalidCredentials,
     MemcachedException,
 )
-from bmemcached.protocol import Protocol  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
 from dogpile.cache.backends.memcached_edge import REFUSED_LOGIN, REFUSED_VALUE, Faults
 from dogpile.cache.backends.memcached_text import Serde, Swap
@@ -27,16 +25,44 @@ _NO_LOGIN = 0x20
 _RETRY_SECONDS = 1
 
 
-class Link(Protocol):  # type: ignore[misc,unused-ignore]  # untyped
+if TYPE_CHECKING:
+    # What is used here of python-binary-memcached, which has no types.
+    class _Protocol:
+        server: str
+        connection: Any
+
+        def __init__(self, server: str, **options: Any) -> None: ...
+        def set_retry_delay(self, value: int) -> None: ...
+        def disconnect(self) -> None: ...
+        def _open_connection(self) -> None: ...
+
+    class _Servers:
+        def __init__(self, servers: Iterable[str]) -> None: ...
+        def __getattr__(self, name: str) -> Any: ...
+
+    class _ReplicatingClient(_Servers): ...
+
+    class _DistributedClient(_Servers): ...
+
+else:
+    from bmemcached import (
+        DistributedClient as _DistributedClient,
+        ReplicatingClient as _ReplicatingClient,
+    )
+    from bmemcached.protocol import Protocol as _Protocol
+
+
+class Link(_Protocol):
     """A connection to one server that says so when it is lost."""
 
     # Its base class has one connection a thread: a pool has its own.
-    __getattribute__ = object.__getattribute__
-    __setattr__ = object.__setattr__
-    __delattr__ = object.__delattr__
+    if not TYPE_CHECKING:
+        __getattribute__ = object.__getattribute__
+        __setattr__ = object.__setattr__
+        __delattr__ = object.__delattr__
 
     def __init__(self, server: str, *, read_timeout: float | None, **options: Any):
-        self.born = 0
+        self.born: int = 0
         self._read_timeout = read_timeout
         self._serde = Serde()
         super().__init__(server, **options)
@@ -73,7 +99,7 @@ class Link(Protocol):  # type: ignore[misc,unused-ignore]  # untyped
         return self._serde.deserialize(None, value, flags)
 
 
-class SingleClient(ReplicatingClient):  # type: ignore[misc,unused-ignore]  # untyped
+class SingleClient(_ReplicatingClient):
     """A client of one server.
 
     :param links: the connection to it.
@@ -111,7 +137,7 @@ class SingleClient(ReplicatingClient):  # type: ignore[misc,unused-ignore]  # un
         self.delete_multi(keys)
 
 
-class Ring(DistributedClient):  # type: ignore[misc,unused-ignore]  # untyped
+class Ring(_DistributedClient):
     """A client of several servers, of which each key has one.
 
     1.x wrote to all of them, which cannot be done in one step: whoever reads

@@ -15,6 +15,7 @@ from dogpile.cache.api import (
     BytesBackend,
     CacheMutex,
     Capabilities,
+    KeyManglerType,
     KeyType,
     Lease,
     LeasingBackend,
@@ -64,13 +65,13 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
 
     #: The registered name, for errors.
     name: ClassVar[str] = "memcached"
-    argument_names = frozenset(
+    argument_names: frozenset[str] = frozenset(
         {
             *("url", "distributed_lock", "lock_timeout", "memcached_expire_time"),
             *("socket_timeout", "socket_connect_timeout", "max_clients"),
         }
     )
-    capabilities = Capabilities(
+    capabilities: Capabilities = Capabilities(
         leases=True,
         scope="cluster",
         lasting=False,
@@ -78,7 +79,7 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
         multi=True,
         network=True,
     )
-    key_mangler = staticmethod(mangle_key)
+    key_mangler: KeyManglerType | None = staticmethod(mangle_key)
 
     #: What the client's ``set()`` calls the time after which a value is gone.
     _time_argument: ClassVar[str] = "time"
@@ -96,10 +97,12 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
     def __init__(self, arguments: BackendArguments) -> None:
         self._imports()
         self.url: list[Any] = read_servers(arguments)
-        self.distributed_lock = flag_in(arguments, "distributed_lock", False)
+        self.distributed_lock: bool = flag_in(arguments, "distributed_lock", False)
         self.lock_timeout = seconds_in(arguments, "lock_timeout", None) or 0
-        self.socket_timeout = seconds_in(arguments, "socket_timeout", READ_SECONDS)
-        self.socket_connect_timeout = seconds_in(
+        self.socket_timeout: float | None = seconds_in(
+            arguments, "socket_timeout", READ_SECONDS
+        )
+        self.socket_connect_timeout: float | None = seconds_in(
             arguments, "socket_connect_timeout", CONNECT_SECONDS
         )
         #: What 1.x hands over with each ``set()`` of the client.
@@ -227,7 +230,11 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
         """Store bytes under the key, and void its lease."""
         self.set_serialized(key, value, ttl=ttl)  # type: ignore[arg-type]  # bytes
 
-    put = set
+    def put(
+        self, key: KeyType, value: BackendSetType, *, ttl: float | None = None
+    ) -> None:
+        """Store bytes under the key, and void its lease."""
+        self.set_serialized(key, value, ttl=ttl)  # type: ignore[arg-type]  # bytes
 
     def set_multi(
         self, mapping: Mapping[KeyType, BackendSetType], *, ttl: float | None = None

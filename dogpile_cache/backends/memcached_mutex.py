@@ -35,7 +35,7 @@ class MemcachedLock(CacheMutex):
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.client_fn = client_fn
-        self.key = f"~m:{mangle_key(key)}"
+        self.key: str = f"~m:{mangle_key(key)}"
         self.timeout = timeout
         self._clock = clock
         self._token = b""

@@ -46,7 +46,7 @@ class ClientPool:
         #: Those in use that are to be closed when they are given back.
         self.leaving: set[Any] = set()
         #: How many threads wait for a client.
-        self.waiting = 0
+        self.waiting: int = 0
         self._clients: set[Any] = set()
         self._users: weakref.WeakSet[Any] = weakref.WeakSet()
         self._begin()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pylibmc  # type: ignore[import-untyped,import-not-found,unused-ignore]
 from pylibmc.client import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
@@ -30,7 +30,23 @@ _TRUSTED_SECONDS = 1.0
 _MOVING = frozenset({"namespace", "auto_eject", "remove_failed"})
 
 
-class Client(pylibmc.Client):  # type: ignore[misc,unused-ignore]  # untyped
+if TYPE_CHECKING:
+    # What is used here of pylibmc, which has no types.
+    class _Client:
+        def __init__(self, servers: Sequence[str], **options: Any) -> None: ...
+        def add(self, key: str, val: Any, *, time: int) -> bool: ...
+        def cas(self, key: str, val: Any, cas: Any, *, time: int) -> bool: ...
+        def delete_multi(self, keys: Sequence[str]) -> bool: ...
+        def disconnect_all(self) -> None: ...
+        def gets(self, key: bytes) -> tuple[Any, Any]: ...
+        def hash(self, key: str) -> int: ...
+        def set(self, key: str, val: Any, *, time: int) -> bool: ...
+
+else:
+    _Client = pylibmc.Client
+
+
+class Client(_Client):
     """A client that reads bytes, and tells a silent server from a miss.
 
     libmemcached makes a round trip for each key that is written, and cannot

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pymemcache.client.base import Client  # type: ignore[import-untyped,import-not-found,unused-ignore]
-from pymemcache.client.hash import HashClient  # type: ignore[import-untyped,import-not-found,unused-ignore]
 from pymemcache.client.retrying import RetryingClient  # type: ignore[import-untyped,import-not-found,unused-ignore]
 from pymemcache.exceptions import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
     MemcacheError,
@@ -28,11 +26,34 @@ from dogpile.cache.backends.memcached_wire import (
 __all__ = ["PymemcacheFaults", "RetryingClient", "Ring", "SingleClient"]
 
 
-class SingleClient(Client):  # type: ignore[misc,unused-ignore]  # untyped
+if TYPE_CHECKING:
+    # What is used here of pymemcache, which has no types.
+    class _Client:
+        sock: Any
+        timeout: float | None
+        serde: Any
+
+        def __init__(self, server: Any, **options: Any) -> None: ...
+        def close(self) -> None: ...
+        def _connect(self) -> None: ...
+
+    class _HashClient:
+        def __init__(self, servers: Sequence[Any], **options: Any) -> None: ...
+        def _get_client(self, key: str) -> Any: ...
+        def _safely_run_func(
+            self, client: Any, func: Any, default_val: Any, *args: Any, **kwargs: Any
+        ) -> Any: ...
+
+else:
+    from pymemcache.client.base import Client as _Client
+    from pymemcache.client.hash import HashClient as _HashClient
+
+
+class SingleClient(_Client):
     """A client of one server, which lends its connection to batches."""
 
     def __init__(self, server: Any, **options: Any) -> None:
-        self.born = 0
+        self.born: int = 0
         self._received: Received | None = None
         super().__init__(server, **options)
         self._batches = Batches(lambda key: self, self.serde)
@@ -92,7 +113,7 @@ class SingleClient(Client):  # type: ignore[misc,unused-ignore]  # untyped
         self._batches.remove(keys)
 
 
-class Ring(HashClient):  # type: ignore[misc,unused-ignore]  # untyped
+class Ring(_HashClient):
     """A client of several servers that never takes one for another silently."""
 
     client_class = SingleClient

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import memcache  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
@@ -18,8 +18,28 @@ from dogpile.cache.backends.memcached_wire import (
 from dogpile.cache.backends.network import Address
 from dogpile.cache.clock import SYSTEM_CLOCK
 
+if TYPE_CHECKING:
+    # What is used here of python-memcached, which has no types.
+    class _Host:
+        buffer: bytes
+        dead_retry: float
+        socket_timeout: float | None
 
-class Host(memcache._Host):  # type: ignore[misc,unused-ignore]  # noqa: SLF001 - there is no other way to a server
+        def __init__(self, host: str, **options: Any) -> None: ...
+        def close_socket(self) -> None: ...
+
+    class _Client:
+        buckets: list[Any]
+
+        def __init__(self, servers: Sequence[str]) -> None: ...
+        def _init_buckets(self) -> None: ...
+
+else:
+    _Host = memcache._Host  # noqa: SLF001 - there is no other way to a server
+    _Client = memcache.Client
+
+
+class Host(_Host):
     """A server that says so when it does not answer.
 
     :param address: where it listens.
@@ -44,7 +64,7 @@ class Host(memcache._Host):  # type: ignore[misc,unused-ignore]  # noqa: SLF001 
         elif ":" not in address.host:
             where = f"inet:{address.host}:{address.port}"
         super().__init__(where, dead_retry=dead_retry, socket_timeout=read_timeout)
-        self.born = 0
+        self.born: int = 0
         self._where = address
         self._connect_timeout = connect_timeout
         self._tls_context = tls_context
@@ -104,7 +124,7 @@ class Host(memcache._Host):  # type: ignore[misc,unused-ignore]  # noqa: SLF001 
         return self._received
 
 
-class Client(memcache.Client):  # type: ignore[misc,unused-ignore]  # untyped
+class Client(_Client):
     """A client that reads bytes, and takes no other answer for a miss.
 
     python-memcached turns errors into misses, whole answers that it does not
@@ -116,9 +136,10 @@ class Client(memcache.Client):  # type: ignore[misc,unused-ignore]  # untyped
     """
 
     # Its base class has one connection a thread: a pool has its own.
-    __getattribute__ = object.__getattribute__
-    __setattr__ = object.__setattr__
-    __delattr__ = object.__delattr__
+    if not TYPE_CHECKING:
+        __getattribute__ = object.__getattribute__
+        __setattr__ = object.__setattr__
+        __delattr__ = object.__delattr__
 
     def __init__(
         self,
@@ -131,7 +152,7 @@ class Client(memcache.Client):  # type: ignore[misc,unused-ignore]  # untyped
         tls_context: ssl.SSLContext | None,
     ) -> None:
         super().__init__([])
-        self.servers = [
+        self.servers: list[Host] = [
             Host(
                 address,
                 dead_retry=dead_retry,

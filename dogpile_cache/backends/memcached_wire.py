@@ -53,7 +53,7 @@ class Channel(Protocol):
     #: The serial number of the connection that stands now.
     born: int
 
-    def connect(self) -> None:
+    def connect(self) -> object:
         """See to it that a connection stands."""
 
     def send(self, request: bytes) -> None:
@@ -126,7 +126,7 @@ class SocketChannel:
         read_timeout: float | None,
         tls_context: ssl.SSLContext | None = None,
     ) -> None:
-        self.born = 0
+        self.born: int = 0
         self._address = address
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout

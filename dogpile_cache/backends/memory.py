@@ -57,17 +57,17 @@ class Entry:
         epoch: object,
         rest: Mapping[str, Any] | None,
     ) -> None:
-        self.payload = payload
+        self.payload: Any = payload
         #: When its creation started, in seconds since the epoch.
-        self.born = born
+        self.born: float = born
         #: It is fresh before that time, whoever asks.
-        self.until = until
+        self.until: float = until
         #: It was judged under this epoch of the backend's generations.
-        self.epoch = epoch
+        self.epoch: object = epoch
         #: It was read since the hand of the eviction last passed.
-        self.hit = False
+        self.hit: bool = False
         #: Metadata beyond ``ct`` and ``v``; ``None`` for none.
-        self.rest = rest
+        self.rest: Mapping[str, Any] | None = rest
 
     def drop(self) -> None:
         """Make the entry useless to whoever remembers it."""
@@ -93,8 +93,8 @@ class MemoryBackend(CacheBackend):
     :raises ValidationError: an argument is no use.
     """
 
-    capabilities = Capabilities(inline=True)
-    argument_names = frozenset(
+    capabilities: Capabilities = Capabilities(inline=True)
+    argument_names: frozenset[str] = frozenset(
         {"cache_dict", "max_entries", "max_bytes", "policy", "copy"}
     )
 
@@ -116,11 +116,11 @@ class MemoryBackend(CacheBackend):
         #: What entries were judged under; replaced at each invalidation.
         self.epoch: object = object()
         #: Whether there are entries of an earlier epoch.
-        self.is_mixed = False
+        self.is_mixed: bool = False
         #: The generation records, where no eviction reaches them.
         self.records: dict[str, str] = {}
         # Who is told of an eviction may write in turn.
-        self.lock = RLock()
+        self.lock: RLock = RLock()
         _backends.add(self)
         self._given: MutableMapping[KeyType, Any] | None = given
         self._copies = bool(arguments.get("copy"))

@@ -10,7 +10,7 @@ import os
 import re
 import urllib.parse
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
@@ -33,7 +33,7 @@ _PREFIX_LENGTH = 40
 _HASHED = "~"
 _PLAIN_KEY = re.compile(r"[!-}][!-~]*")
 #: Whether a text is a key as it stands, whatever its length.
-is_plain = _PLAIN_KEY.fullmatch
+is_plain: Callable[[str], re.Match[str] | None] = _PLAIN_KEY.fullmatch
 
 
 class Address(NamedTuple):

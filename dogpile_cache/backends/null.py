@@ -38,7 +38,7 @@ class NullBackend(CacheBackend):
     :param arguments: none; whatever is given is passed over.
     """
 
-    capabilities = Capabilities(inline=True)
+    capabilities: Capabilities = Capabilities(inline=True)
 
     def get(self, key: KeyType) -> BackendFormatted:
         """Return :data:`NO_VALUE`."""

@@ -86,13 +86,13 @@ class RedisBackend(RedisTwins):
 
     def __init__(self, arguments: BackendArguments) -> None:
         super().__init__(arguments)
-        self.distributed_lock = flag_in(
+        self.distributed_lock: bool = flag_in(
             arguments, "distributed_lock", self._distributed_lock
         )
         self._mutexes = Mutexes(
             arguments, self._fail, thread_local=not self._distributed_lock
         )
-        self.lock_timeout = self._mutexes.timeout
+        self.lock_timeout: float | None = self._mutexes.timeout
         self._per_loop = PerLoop(self._connector.aconnect)
         self._clients: Clients | None = None
         self._left_behind: list[object] = []
@@ -366,7 +366,7 @@ class RedisSentinelBackend(RedisBackend):
     Reading goes to the master too, unless ``read_from_replicas`` is set.
     """
 
-    argument_names = frozenset(
+    argument_names: frozenset[str] = frozenset(
         {"sentinels", "service_name", "sentinel_kwargs", "read_from_replicas"}
         | _CONNECTION_ARGUMENTS
         | _OWN_ARGUMENTS
@@ -383,7 +383,7 @@ class RedisClusterBackend(RedisBackend):
     learns of the others.
     """
 
-    argument_names = frozenset(
+    argument_names: frozenset[str] = frozenset(
         {"startup_nodes", "url", "host", "port"}
         | _CONNECTION_ARGUMENTS
         | _OWN_ARGUMENTS
@@ -399,19 +399,25 @@ class ValkeyBackend(RedisBackend):
     another name of ``redis_expiration_time``.
     """
 
-    argument_names = RedisBackend.argument_names | {"valkey_expiration_time"}
+    argument_names: frozenset[str] = RedisBackend.argument_names | {
+        "valkey_expiration_time"
+    }
     _library = VALKEY
 
 
 class ValkeySentinelBackend(RedisSentinelBackend):
     """Keep values in the master that Valkey sentinels name."""
 
-    argument_names = RedisSentinelBackend.argument_names | {"valkey_expiration_time"}
+    argument_names: frozenset[str] = RedisSentinelBackend.argument_names | {
+        "valkey_expiration_time"
+    }
     _library = VALKEY
 
 
 class ValkeyClusterBackend(RedisClusterBackend):
     """Keep values in a Valkey cluster."""
 
-    argument_names = RedisClusterBackend.argument_names | {"valkey_expiration_time"}
+    argument_names: frozenset[str] = RedisClusterBackend.argument_names | {
+        "valkey_expiration_time"
+    }
     _library = VALKEY

@@ -136,7 +136,7 @@ class Alone:
                 "port": integer_in(arguments, "port", 6379),
                 "db": integer_in(arguments, "db", 0),
             }
-        self.native_async = self._pool is None or (
+        self.native_async: bool = self._pool is None or (
             self._pool.connection_class in set(self._twin_classes())
         )
 

@@ -46,7 +46,7 @@ class RedisCore(BytesBackend, LeasingBackend):
     :param arguments: see :class:`~dogpile.cache.backends.redis.RedisBackend`.
     """
 
-    capabilities = Capabilities(
+    capabilities: Capabilities = Capabilities(
         leases=True,
         scope="cluster",
         native_async=True,
@@ -62,9 +62,9 @@ class RedisCore(BytesBackend, LeasingBackend):
     def __init__(self, arguments: BackendArguments) -> None:
         super().__init__(arguments)
         import_client(self._library.name, backend=self._name, extra=self._library.name)
-        self.notify = flag_in(arguments, "notify", False)
-        self.redis_expiration_time = _expiration_in(arguments)
-        self.max_value_bytes = integer_in(
+        self.notify: bool = flag_in(arguments, "notify", False)
+        self.redis_expiration_time: float | None = _expiration_in(arguments)
+        self.max_value_bytes: int = integer_in(
             arguments, "max_value_bytes", _MAX_VALUE_BYTES
         )
         self._connector: Connector = self._connector_class(self._library, arguments)

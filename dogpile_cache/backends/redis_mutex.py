@@ -27,7 +27,7 @@ class Mutexes:
         *,
         thread_local: bool,
     ) -> None:
-        self.timeout = seconds_in(arguments, "lock_timeout", None)
+        self.timeout: float | None = seconds_in(arguments, "lock_timeout", None)
         self._fail = fail
         self._prefix = _prefix_in(arguments)
         self._options = {

@@ -71,10 +71,10 @@ class SqliteBackend(BytesBackend, LeasingBackend):
     :raises ConfigurationError: this Python's SQLite is too old.
     """
 
-    capabilities = Capabilities(
+    capabilities: Capabilities = Capabilities(
         leases=True, scope="machine", lasting=True, ttl=True, multi=True
     )
-    argument_names = frozenset(
+    argument_names: frozenset[str] = frozenset(
         {"filename", "max_entries", "max_bytes", "synchronous", "timeout"}
     )
 
@@ -99,7 +99,7 @@ class SqliteBackend(BytesBackend, LeasingBackend):
             synchronous=_synchronous(arguments),
             timeout=_timeout(arguments),
         )
-        self.filename = self._file.path
+        self.filename: str = self._file.path
         self._is_bounded = self._tables.is_bounded
         self._looked = 0.0
         # The first write looks: some processes do not write more.

@@ -52,8 +52,8 @@ class Link:
     )
 
     def __init__(self, connection: sqlite3.Connection, identity: Identity) -> None:
-        self.connection = connection
-        self.identity = identity
+        self.connection: sqlite3.Connection = connection
+        self.identity: Identity = identity
         # One cursor for all: to make one takes as long as a third of a read.
         cursor = connection.cursor()
         self.execute: Callable[..., sqlite3.Cursor] = cursor.execute
@@ -95,8 +95,8 @@ class SqliteFile:
         self.idle: list[Link] = []
         # What is left of it when nobody refers to this object any more.
         self._rest = [self.idle]
-        self.name = file.backend
-        self.path = file.path
+        self.name: str = file.backend
+        self.path: str = file.path
         self.timeout = timeout
         self._file = file
         self._set_up = set_up

@@ -165,7 +165,7 @@ class Tables:
         self._now = now
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self.is_bounded = not (max_entries is None and max_bytes is None)
+        self.is_bounded: bool = not (max_entries is None and max_bytes is None)
         self._walks = 0
         self._walked_to: int | None = None
 

@@ -41,7 +41,7 @@ class Ciphers:
 
     def __init__(self, keys: tuple[bytes, ...]) -> None:
         self._ciphers = tuple(map(_cipher, keys))
-        self.name = self._ciphers[0].name
+        self.name: str = self._ciphers[0].name
 
     def encrypt(self, bound: bytes, body: bytes) -> bytes:
         """Return the body, unreadable.

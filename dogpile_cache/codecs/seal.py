@@ -54,11 +54,13 @@ class Seal:
         context: str,
     ) -> None:
         compressor_name = compressor.name if compressor else "none"
-        self.links = header.Links(
+        self.links: header.Links = header.Links(
             serializer, compressor_name, ciphers is not None, signer is not None
         )
         #: The names of the links that keep others out.
-        self.guards = [link.name for link in (ciphers, signer) if link is not None]
+        self.guards: list[str] = [
+            link.name for link in (ciphers, signer) if link is not None
+        ]
         self._header = self.links._replace(compressor="none").header()
         self._compressed_header = self.links.header() if compressor else _NO_SUCH_HEADER
         self._compressor = compressor

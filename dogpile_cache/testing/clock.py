@@ -39,7 +39,7 @@ class FakeClock(Clock):
     """
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:
-        self.source = self
+        self.source: Clock = self
         # Whole nanoseconds: ten times 0.1 seconds must be one second.
         self._wall = _nanoseconds(start)
         self._steady: float = 0

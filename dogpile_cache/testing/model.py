@@ -58,11 +58,11 @@ class BackendModel(RuleBasedStateMachine):
     :attr:`clock`; after each the backend must hold what a dictionary holds.
     """
 
-    leases = Bundle("leases")
+    leases: Bundle[Any] = Bundle("leases")
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = FakeClock()
+        self.clock: FakeClock = FakeClock()
         self.backend: Any = None  # with leases or without
         self._values: dict[str, BackendSetType] = {}
         self._held: dict[str, _Held] = {}

@@ -28,7 +28,7 @@ class BackendSuite(ValueSuite):
     """
 
     #: Seconds of the leases that the suite asks for.
-    seconds = 10.0
+    seconds: float = 10.0
 
     @pytest.fixture
     def leasing(self, storing: CacheBackend) -> Any:  # it may be a proxy

@@ -32,7 +32,7 @@ class ValueSuite:
     #: Whether values that are put can be read at all.
     stores = True
     #: Whether the suite may fork; the backend must then work in the child.
-    has_fork = hasattr(os, "fork")
+    has_fork: bool = hasattr(os, "fork")
     #: What ``delete`` raises for a missing key; a region takes it for success.
     delete_raises: tuple[type[Exception], ...] = ()
     #: Whether it goes by a clock of its own, such as a server's.

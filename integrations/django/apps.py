@@ -13,7 +13,7 @@ class DogpileCacheConfig(AppConfig):
 
     name = "dogpile.cache.integrations.django"
     label = "dogpile_cache"
-    verbose_name = "dogpile.cache"
+    verbose_name: str = "dogpile.cache"
 
     def ready(self) -> None:
         """Begin to listen."""

@@ -16,6 +16,7 @@ from dogpile.cache import (
     NO_VALUE,
     BackendError,
     CachedValue,
+    CacheRegion,
     Unserializable,
 )
 from dogpile.cache.integrations.django.cache_settings import AGES, keeper
@@ -42,8 +43,8 @@ class CacheCore(BaseCache):
         kept = keeper.find(location, params)
         super().__init__(params)
         #: The alias as a region, for whatever a cache of Django's cannot do.
-        self.region = kept.region
-        self.default_timeout = kept.timeout
+        self.region: CacheRegion = kept.region
+        self.default_timeout: float | None = kept.timeout
         self._store = kept.store
         self._values = kept.values
         self._is_culled = kept.is_culled
@@ -90,7 +91,7 @@ class CacheCore(BaseCache):
         Nobody else sees what it has written, and it may be rolled back: such
         values are neither read nor stored.
         """
-        tags = policy.get("tags")
+        tags: Iterable[str] = policy.get("tags", ())
         return bool(tags) and not written_tags(is_async=is_async).isdisjoint(tags)
 
     def _is_behind(self, policy: Mapping[str, Any]) -> bool:

@@ -36,7 +36,7 @@ class Pattern:
                 "from, so that they cannot be matched: use tags"
             )
         #: How all stored keys begin that may match.
-        self.start = self._start + re.split(r"[*?\[\\]", pattern, maxsplit=1)[0]
+        self.start: str = self._start + re.split(r"[*?\[\\]", pattern, maxsplit=1)[0]
         self._matches = re.compile(translated(pattern), re.DOTALL).fullmatch
 
     def key(self, made: str) -> str:

@@ -322,4 +322,4 @@ def _kept(
 
 
 #: The regions of this process's aliases.
-keeper = Keeper()
+keeper: Keeper = Keeper()

@@ -103,7 +103,7 @@ class Remembering:
         self._is_async = iscoroutinefunction(fn)
         self._tags = tags
         self._made: dict[bool, tuple[CacheRegion, Any]] = {}
-        self.function = self._generate()
+        self.function: Any = self._generate()
 
     def decorated(self, *, is_waiting: bool = False) -> Any:
         """Return the function as the region has decorated it.

@@ -167,7 +167,7 @@ class Regions(Mapping[str, CacheRegion]):
             return self._built
 
 
-regions = Regions()
+regions: Regions = Regions()
 
 
 def reset_on_change(*, setting: str, **_: Any) -> None:

@@ -29,7 +29,7 @@ from dogpile.cache import BackendError, ConfigurationError, ValidationError
 from dogpile.cache.integrations.django.handler import MODEL_TAGS, WHERE, regions
 from dogpile.cache.integrations.django.transactions import when_committed
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # Written at each request of some sites, and the content of no page.
 _UNTAGGED = frozenset({"sessions.Session", "admin.LogEntry"})

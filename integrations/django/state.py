@@ -83,4 +83,4 @@ _GET_HOST = HttpRequest.get_host
 _MOST_HOSTS = 1000
 
 
-state = State()
+state: State = State()

@@ -29,7 +29,7 @@ class Pending:
     __slots__ = ("_invalidate", "tags")
 
     def __init__(self, tags: Iterable[str], invalidate: Invalidate) -> None:
-        self.tags = set(tags)
+        self.tags: set[str] = set(tags)
         self._invalidate = invalidate
 
     def __call__(self) -> None:

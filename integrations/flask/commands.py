@@ -9,7 +9,9 @@ from dogpile.cache import NO_VALUE, BackendError, CacheRegion, ConfigurationErro
 from dogpile.cache.integrations.flask.extension import DogpileCache
 from dogpile.cache.integrations.flask.state import current_state
 
-cli = AppGroup("dogpile", help="Look at the cache of the application, and clear it.")
+cli: AppGroup = AppGroup(
+    "dogpile", help="Look at the cache of the application, and clear it."
+)
 
 _REGION = click.option("--region", "name", help="Its name; else the default region.")
 

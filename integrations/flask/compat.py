@@ -56,7 +56,7 @@ class Cache:
         config: dict[str, Any] | None = None,
     ) -> None:
         self.with_jinja2_ext = with_jinja2_ext
-        self.config = _checked(config)
+        self.config: dict[str, Any] | None = _checked(config)
         #: The latest application, which is meant where none is current.
         self.app: Flask | None = None
         #: Makes keys, if it is set; else each application's own setting does.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Protocol
 
-from blinker import Namespace
+from blinker import NamedSignal, Namespace
 from flask import Flask, Response
 from jinja2 import nodes
 from jinja2.ext import Extension
@@ -21,10 +21,10 @@ from dogpile.cache.integrations.flask import compat_keys as keys
 from dogpile.cache.integrations.flask.compat_store import Store
 
 _signals = Namespace()
-cache_view_hit = _signals.signal("cache-view-hit")
-cache_view_miss = _signals.signal("cache-view-miss")
-cache_memoize_hit = _signals.signal("cache-memoize-hit")
-cache_memoize_miss = _signals.signal("cache-memoize-miss")
+cache_view_hit: NamedSignal = _signals.signal("cache-view-hit")
+cache_view_miss: NamedSignal = _signals.signal("cache-view-miss")
+cache_memoize_hit: NamedSignal = _signals.signal("cache-memoize-hit")
+cache_memoize_miss: NamedSignal = _signals.signal("cache-memoize-miss")
 
 Timeout = int | timedelta | str | None
 # What a response says about itself that no option of a decorator outweighs.
@@ -196,7 +196,7 @@ def _joined(chunks: Any) -> Any:
 class CacheExtension(Extension):
     """The tag ``{% cache 60, "name", vary, … %}`` of Flask-Caching."""
 
-    tags = {"cache"}  # noqa: RUF012 - Jinja's own form
+    tags: set[str] = {"cache"}  # noqa: RUF012 - Jinja's own form
 
     def parse(self, parser: Parser) -> nodes.Node:
         """Parse the tag."""

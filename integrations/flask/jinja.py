@@ -51,7 +51,7 @@ class CacheTag(Extension):
     template that was changed has other fragments.
     """
 
-    tags = {"cache"}  # noqa: RUF012 - Jinja's own form
+    tags: set[str] = {"cache"}  # noqa: RUF012 - Jinja's own form
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)

@@ -8,14 +8,14 @@ nobody listens.
 
 from __future__ import annotations
 
-from blinker import Namespace
+from blinker import NamedSignal, Namespace
 from flask import Flask
 
 from dogpile.cache.integrations.http import Outcome
 
 _signals = Namespace()
 
-page_answered = _signals.signal("dogpile-page-answered")
+page_answered: NamedSignal = _signals.signal("dogpile-page-answered")
 
 
 def tell(app: Flask, endpoint: str | None, outcome: Outcome) -> None:

@@ -23,7 +23,7 @@ from dogpile.cache.integrations.django.fragments import fragment, fragment_tag
 from dogpile.cache.integrations.django.model_tags import listed, tag_names
 from dogpile.cache.integrations.django.rows import keyed
 
-register = template.Library()
+register: template.Library = template.Library()
 
 _OPTIONS = frozenset({"grace", "region", "tags", "vary"})
 
@@ -100,7 +100,7 @@ class CachedNode(template.Node):
     :param positional: the name, and the seconds.
     """
 
-    child_nodelists = ("nodelist",)
+    child_nodelists: tuple[str, ...] = ("nodelist",)
 
     def __init__(
         self,
