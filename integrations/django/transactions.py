@@ -7,11 +7,14 @@ savepoint, is rolled back. What waits there is what was written.
 
 from __future__ import annotations
 
+import functools
+import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
+from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 Invalidate = Callable[[set[str]], object]
@@ -23,14 +26,19 @@ _written: ContextVar[tuple[weakref.ref[Any], ...]] = ContextVar(
 )
 
 
+# What waits for a commit; it is gone with the transaction, however that ends.
+_alive: weakref.WeakSet[Pending] = weakref.WeakSet()
+
+
 class Pending:
     """The tags that a commit invalidates."""
 
-    __slots__ = ("_invalidate", "tags")
+    __slots__ = ("__weakref__", "_invalidate", "tags")
 
     def __init__(self, tags: Iterable[str], invalidate: Invalidate) -> None:
         self.tags: set[str] = set(tags)
         self._invalidate = invalidate
+        _alive.add(self)
 
     def __call__(self) -> None:
         """Invalidate them: the transaction has committed."""
@@ -78,6 +86,8 @@ def written_tags(*, is_async: bool = False) -> set[str]:
     :param is_async: in a coroutine: of the thread that waits for it.
     """
     found: set[str] = set()
+    if not _alive:
+        return found  # nobody has written, in whichever thread
     for connection in _in_context() if is_async else _in_thread():
         if not connection.in_atomic_block:
             continue
@@ -104,11 +114,45 @@ def has_old_view() -> bool:
     In a transaction that reads from a snapshot, what is created now may be older
     than what was invalidated since.
     """
-    return any(
-        connection.in_atomic_block and _is_snapshot(connection)
-        for connection in _in_thread()
+    aliases = _with_snapshots(connections)
+    if _mine.aliases is not aliases:
+        # Asking Django costs more than all the rest of a hit.
+        _mine.aliases = aliases
+        _mine.connections = tuple(connections[alias] for alias in aliases)
+    for connection in _mine.connections:
+        if connection.in_atomic_block and _is_snapshot(connection):
+            return True
+    return False
+
+
+class _Mine(threading.local):
+    """The connections of this thread that may read from snapshots."""
+
+    aliases: tuple[str, ...] = ()
+    connections: tuple[Any, ...] = ()
+
+
+_mine = _Mine()
+
+
+@functools.lru_cache(maxsize=1)
+def _with_snapshots(handler: Any) -> tuple[str, ...]:
+    """Return the databases whose transactions may read from a snapshot."""
+    return tuple(
+        alias
+        for alias, chosen in handler.settings.items()
+        if "lite" in chosen["ENGINE"].rpartition(".")[2]
+        or chosen.get("OPTIONS", {}).get("isolation_level") is not None
     )
 
+
+def forget_databases(*, setting: str, **_: Any) -> None:
+    """Hear that a setting was changed, as tests do."""
+    if setting == "DATABASES":
+        _with_snapshots.cache_clear()
+
+
+setting_changed.connect(forget_databases, dispatch_uid="dogpile.cache.transactions")
 
 _SNAPSHOTS = ("repeatable", "serializable", "snapshot")
 
