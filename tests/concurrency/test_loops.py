@@ -1150,11 +1150,13 @@ OPERATIONS = {
     "get_value_metadata",
     "invalidate",
     "invalidate_tags",
+    "iter_keys",
     "key_is_locked",
     "put",
     "put_multi",
     "set",
     "set_multi",
+    "update",
 }
 
 
