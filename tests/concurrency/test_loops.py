@@ -1135,7 +1135,9 @@ def test_each_operation_has_a_twin() -> None:
         mine = [each.replace(annotation="") for each in signature.parameters.values()]
         its = [each.replace(annotation="") for each in twins[name].parameters.values()]
         assert its == mine, name
-        assert inspect.iscoroutinefunction(getattr(CacheRegion, f"a{name}"))
+        is_walk = name.startswith("iter_")
+        kind = inspect.isasyncgenfunction if is_walk else inspect.iscoroutinefunction
+        assert kind(getattr(CacheRegion, f"a{name}")), name
 
 
 #: All that does input or output.
