@@ -244,8 +244,9 @@ def run(tests: Path, options: dict[str, object]) -> str:
 def told(kind: str, said: str) -> bool:
     """Print how the tests of a kind ended; return whether all is well."""
     ran = re.search(r"^Ran (\d+) tests? in ([\d.]+)s", said, re.MULTILINE)
-    last = said.rstrip().splitlines()[-3:]
-    is_well = any(line.startswith("OK") for line in last)
+    # What it prints itself comes in between what unittest says of the end.
+    ended = re.findall(r"^ ?(OK|FAILED)(?: \(.*\))?$", said, re.MULTILINE)
+    is_well = "OK" in ended and "FAILED" not in ended
     count = int(ran[1]) if ran else 0
     skipped = re.findall(r"\.\.\. skipped ['\"](.*)['\"]$", said, re.MULTILINE)
     if not is_well:

@@ -22,8 +22,14 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import servers
+
 ROOT = Path(__file__).parents[2]
 DIFFERENCES = ROOT / "docs" / "flask_caching.toml"
+
+#: Where its tests look for a Redis.
+REDIS_PORT = 6360
 
 #: Put before its conftest: its module is ours, and so is its clock.
 CONFTEST = """
@@ -87,8 +93,14 @@ def main() -> int:
     parser.add_argument("--sdist", type=Path, required=True)
     asked = parser.parse_args()
     table = tomllib.loads(DIFFERENCES.read_text(encoding="utf-8"))
-    with tempfile.TemporaryDirectory() as folder:
-        told = run(unpacked(asked.sdist, Path(folder)), table["left_out"])
+    redis = servers.redis_like(servers.find_redis())
+    redis.port = REDIS_PORT
+    try:
+        redis.start()
+        with tempfile.TemporaryDirectory() as folder:
+            told = run(unpacked(asked.sdist, Path(folder)), table["left_out"])
+    finally:
+        redis.stop()
     outcomes = {
         test: outcome
         for outcome, test in re.findall(
