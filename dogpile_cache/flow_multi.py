@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from dogpile.cache.api import NO_VALUE, CachedValue, Lease, NoValueType
 from dogpile.cache.creation import Call, Seen, Skipped
+from dogpile.cache.creator import is_coroutine_function, name_of, quick
 from dogpile.cache.exception import BackendError, CodecError, CreatorMismatch
 from dogpile.cache.flight import ABANDONED, Flight, lead, unlead
 from dogpile.cache.flow import follow, require_time
@@ -27,13 +28,7 @@ from dogpile.cache.leader import (
 from dogpile.cache.lease import RENEWER
 from dogpile.cache.operations import marks_for, read_multi, without_backend
 from dogpile.cache.policy import EARLY, FRESH, MISS, STALE, Policy, kept_for
-from dogpile.cache.ports import (
-    Carried,
-    Ports,
-    is_coroutine_function,
-    name_of,
-    quick,
-)
+from dogpile.cache.ports import Carried, Ports
 from dogpile.cache.records import records
 from dogpile.cache.storage import Storage
 

@@ -32,8 +32,8 @@ from dogpile.cache.exception import (
 )
 from dogpile.cache.lease import Renewer
 from dogpile.cache.lock import Lock, NeedRegenerationException
-from dogpile.cache.ports import Workers
 from dogpile.cache.testing import FakeClock
+from dogpile.cache.workers import Workers
 
 
 class TestOneCreation:
