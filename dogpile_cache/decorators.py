@@ -150,7 +150,8 @@ class CachedFunction:
             to_str=options.to_str,
         )
         self._explicit = options.expiration_time is not None
-        self._tags = _tag_reader(self.plan, options.tags)
+        #: The tags of each call, and what reads the others off its arguments.
+        self._fixed_tags, self._tags = _read_tags(self.plan, options.tags)
         self._policy_base: Policy | None = None
         self._policy_made: Policy | None = None
         self.key: Callable[..., Any] = self._make_key()
@@ -188,6 +189,8 @@ class CachedFunction:
             expiration_time = self.options.expiration_time
             if expiration_time is not None and not callable(expiration_time):
                 settings["expiration_time"] = expiration_time
+            if self._fixed_tags:
+                settings["tags"] = (*base.tags, *self._fixed_tags)
             made = base.merged(settings)
             self._policy_base, self._policy_made = base, made
         changes: dict[str, Any] = {}
@@ -407,14 +410,13 @@ def _takes_function_alone(generator: Callable[..., Any]) -> bool:
     return len(required) == 1 and positional[0].name != "namespace"
 
 
-def _tag_reader(
+def _read_tags(
     plan: keys.KeyPlan, tags: Any
-) -> Callable[[Mapping[str, Any]], tuple[str, ...]] | None:
-    """Return what reads the tags of a call off its bound arguments."""
-    if not tags:
-        return None
-    specs = [tags] if isinstance(tags, str) or callable(tags) else list(tags)
-    readers = [plan.reader(spec) for spec in specs]
+) -> tuple[tuple[str, ...], Callable[[Mapping[str, Any]], tuple[str, ...]] | None]:
+    """Return the tags that each call has, and what reads more off its arguments."""
+    specs = [tags] if isinstance(tags, str) or callable(tags) else list(tags or ())
+    fixed = [spec for spec in specs if isinstance(spec, str) and not {*"{}"} & {*spec}]
+    readers = [plan.reader(spec) for spec in specs if spec not in fixed]
 
     def read(bound: Mapping[str, Any]) -> tuple[str, ...]:
         names: list[str] = []
@@ -423,4 +425,4 @@ def _tag_reader(
             names.extend([found] if isinstance(found, str) else found)
         return tuple(names)
 
-    return read
+    return tuple(fixed), read if readers else None

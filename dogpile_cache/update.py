@@ -61,16 +61,26 @@ async def update(
 def _change_here(
     storage: Storage, key: Any, change: Change, policy: Policy
 ) -> CachedValue | None:
-    """Change an entry of this process, while nobody else changes any."""
+    """Change an entry of this process.
+
+    The function is called without the lock: it may be slow, or need what another
+    thread is at.
+    """
     backend: Any = storage.actual
-    with backend.lock:
-        found = storage.decode(key, storage.ops["get"](key))
-        names = _names(storage, policy, found)
-        marks = storage.marks(names)
+    entries: Any = storage.entries
+    while True:
+        with backend.lock:
+            before, epoch = entries.get(key), storage.epoch
+            found = storage.decode(key, storage.ops["get"](key))
+            marks = storage.marks(_names(storage, policy, found))
         value = _changed(storage, found, marks, change, policy)
-        if value is not None:
-            storage.put_entries({key: value}, storage.epoch)
-        return value
+        if value is None:
+            return None
+        with backend.lock:
+            # Each write makes another entry.
+            is_same = entries.get(key) is before
+            if is_same and storage.put_entries({key: value}, epoch):
+                return value
 
 
 async def _change_leased(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
@@ -331,6 +331,14 @@ class DogpileCache(AsyncTwins):
             blocking=blocking,
             blocking_timeout=blocking_timeout,
         )
+
+    def on(self, event: str, listener: Callable[[Any], object]) -> Callable[[], None]:
+        """Call a function at each event of a kind, as a region's ``on()`` does.
+
+        :param event: such as ``"backend_error"``, or ``"*"``.
+        :return: what ends it.
+        """
+        return self._store.on(event, listener)
 
     def stats(self) -> dict[str, float]:
         """Return counts of events, from the first time they were asked for."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from debug_toolbar.panels import Panel
+from django.conf import settings
+from django.core.cache import caches
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.safestring import SafeString, mark_safe
 
-from dogpile.cache.integrations.django.handler import regions
+from dogpile.cache import CacheRegion
+from dogpile.cache.integrations.django.handler import has_region, regions
 from dogpile.cache.integrations.panel import TITLE, Recorder, content, subtitle
 
 
@@ -29,7 +32,7 @@ class DogpilePanel(Panel):
 
     def enable_instrumentation(self) -> None:
         """Begin to record."""
-        self._recorder = Recorder({name: regions[name] for name in regions})
+        self._recorder = Recorder({**regions, **_stores()})
         self._recorder.start()
 
     def disable_instrumentation(self) -> None:
@@ -58,3 +61,14 @@ class DogpilePanel(Panel):
     def _told(self) -> Any:
         get: Any = self.get_stats  # the toolbar tells no types
         return get()
+
+
+def _stores() -> dict[str, CacheRegion]:
+    """Return what the caches of Django keep their values in."""
+    found = {}
+    for alias, chosen in settings.CACHES.items():
+        if has_region(chosen.get("BACKEND", "")):
+            handle: Any = caches[alias]
+            # What it does is no event of the alias as a region.
+            found[f"CACHES[{alias!r}]"] = handle._store  # noqa: SLF001 - as above
+    return found

@@ -143,20 +143,31 @@ def _respond(
     headers: Iterable[tuple[str, str]],
 ) -> Response:
     """Return a kept page as a response, or a 304."""
-    made = Headers()
     if not state.http_headers:
-        made.extend(page.headers)
-        return app.response_class(page.body, page.status, made)
+        return app.response_class(page.body, page.status, KeptHeaders(page.headers))
     environ = asked.environ
     if "HTTP_IF_NONE_MATCH" in environ or "HTTP_IF_MODIFIED_SINCE" in environ:
         is_same = page.status == 200 and http.is_not_modified(
             environ, page.etag, page.last_modified
         )
         if is_same:
-            made.extend(http.not_modified_headers(headers))
-            return app.response_class(None, 304, made)
-    made.extend(headers)
-    return app.response_class(page.body, page.status, made)
+            told = KeptHeaders(http.not_modified_headers(headers))
+            return app.response_class(None, 304, told)
+    return app.response_class(page.body, page.status, KeptHeaders(headers))
+
+
+class KeptHeaders(Headers):
+    """Headers that Werkzeug has checked once, when their page was made.
+
+    :param headers: what is no header, as one with a line's end, is refused.
+    """
+
+    def __init__(self, headers: Iterable[tuple[str, str]]) -> None:
+        super().__init__()
+        for header in headers:
+            if "\n" in header[1] or "\r" in header[1]:
+                self.add(*header)  # which raises
+            self._list.append(header)
 
 
 class Turn:

@@ -503,6 +503,17 @@ class TestStatistics:
         assert (before["hit"], before["miss"]) == (0, 0)
         assert (after["hit"], after["miss"], after["put"]) == (1, 1, 1)
 
+    def test_what_happens_is_told_to_who_listens(self, cache: Any) -> None:
+        told: list[Any] = []
+        end = cache.on("*", told.append)
+        cache.set("key", 1)
+        cache.get("key")
+
+        end()
+
+        cache.get("key")
+        assert [each.name for each in told] == ["put", "hit"]
+
 
 class TestRaces:
     def test_of_fifty_threads_one_adds(self, any_cache: Any) -> None:

@@ -17,6 +17,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.sessions.models import Session
 from django.db import connections, transaction
 from django.db.models.signals import post_delete
+from django.http import HttpResponse
 from django.test import Client, override_settings
 from django.urls import path
 from django_books.models import Author, Book, Classic, Novel, Timed
@@ -438,8 +439,6 @@ class TestModelTags:
     def test_pages_of_models_are_kept_until_they_change(self) -> None:
         @cached_view(60, tags=[Book])
         def index(request: Any) -> Any:
-            from django.http import HttpResponse
-
             return HttpResponse(",".join(Book.objects.values_list("title", flat=True)))
 
         with override_settings(ROOT_URLCONF=(path("", index),)):
@@ -717,6 +716,27 @@ class TestRaces:
         journal("delete")
         assert inside == [[], []]
         assert read_archive() == ["new"]
+
+    def test_a_page_of_an_old_view_is_not_stored(self) -> None:
+        journal("wal")
+
+        @cached_view(60, tags=[Book])
+        def index(request: Any) -> Any:
+            return HttpResponse(",".join(archived()))
+
+        with override_settings(ROOT_URLCONF=(path("", index),)):
+            client = Client()
+            with transaction.atomic(using="archive"):
+                archived()
+                in_thread(lambda: Book.objects.using("archive").create(title="new"))
+                inside = client.get("/")
+            after = [client.get("/"), client.get("/")]
+
+        journal("delete")
+        assert inside.content == b""
+        assert inside.headers["Cache-Status"].endswith("detail=snapshot")
+        assert [each.content for each in after] == [b"new", b"new"]
+        assert "; hit" in after[1].headers["Cache-Status"]
 
 
 def journal(mode: str) -> None:

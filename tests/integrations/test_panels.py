@@ -146,11 +146,16 @@ settings.configure(
     TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates",
                 "APP_DIRS": True}],
     DOGPILE_CACHE_REGIONS={"default": "memory"},
+    CACHES={"default": {
+        "BACKEND": "dogpile.cache.integrations.django.DogpileCache",
+        "LOCATION": "default",
+    }},
     USE_TZ=True,
 )
 django.setup()
 
 from debug_toolbar.toolbar import debug_toolbar_urls
+from django.core.cache import cache
 from django.http import HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import path
@@ -163,7 +168,11 @@ index = cached_view(60)(lambda request: HttpResponse(page))
 async def aindex(request):
     return HttpResponse(page)
 
-urlpatterns = [path("", index), path("a", aindex), *debug_toolbar_urls()]
+def reader(request):
+    return HttpResponse(page.replace("page", cache.get_or_set("page:", "page")))
+
+urlpatterns = [path("", index), path("a", aindex), path("cache", reader),
+               *debug_toolbar_urls()]
 client = Client()
 
 def show(text):
@@ -177,6 +186,8 @@ def show(text):
 
 for _ in range(2):
     show(client.get("/").content.decode())
+
+show(client.get("/cache").content.decode())
 
 import asyncio
 
@@ -207,5 +218,6 @@ def test_django_shows_the_panel(tmp_path: Path) -> None:
     assert said == [
         *("0 hits, 1 miss, 1 created", "miss create"),
         *("1 hit, 0 misses, 0 created", "hit"),
+        *("0 hits, 2 misses, 1 created", "miss miss create"),
         *("0 hits, 1 miss, 1 created", "miss create"),
     ], done.stderr

@@ -659,6 +659,34 @@ class TestOptions:
 
         assert values == [1, 1]
 
+    @pytest.mark.parametrize("tags", ["nav", ["nav", "site"], ["nav", "page:{a}"]])
+    @pytest.mark.parametrize("hard", [True, False])
+    def test_its_tags_are_invalidated_whether_they_are_fixed_or_not(
+        self, region: CacheRegion, record: Recorder, tags: Any, hard: bool
+    ) -> None:
+        @region.cache_on_arguments(expiration_time=100, tags=tags)
+        def f(a: int) -> int:
+            return record(a)
+
+        before = [f(1), f(1), f(2)]
+        region.invalidate_tags("nav", hard=hard)
+        after = [f(1), f(1), f(2), f(2)]
+
+        assert before == [1, 1, 2]
+        assert after == [3, 3, 4, 4]
+
+    def test_fixed_tags_do_not_keep_it_from_its_index(self, record: Recorder) -> None:
+        memory = make_region("dogpile.cache.memory", expiration_time=60)
+
+        @memory.cache_on_arguments(tags=["nav"])
+        def f(a: int) -> int:
+            return record(a)
+
+        f(1)
+        cached: Any = f
+
+        assert len(cached._cached.index._plain) == 1
+
     def test_its_times_may_be_shortened_at_random(
         self,
         region: CacheRegion,

@@ -120,6 +120,27 @@ class TestUpdate:
 
         assert region.get("n") == 160
 
+    def test_what_is_written_meanwhile_is_what_is_changed(
+        self, make: Maker, kind: str
+    ) -> None:
+        region = make(kind)
+        region.put("n", 1)
+        seen: list[int] = []
+
+        def change(old: CachedValue | None) -> Any:
+            assert old is not None
+            if len(seen) < 3:
+                # In another thread, which must not have to wait for this one.
+                result(start(region.put, "n", 10 * old.payload))
+                result(start(region.put, "other", 1))
+            seen.append(old.payload)
+            return old.payload + 1
+
+        answer = region.update("n", change)
+
+        assert seen[-1] == 1000
+        assert answer == region.get("n") == 1001
+
     def test_tasks_lose_no_change_of_each_other(self, make: Maker, kind: str) -> None:
         region = make(kind, clock=SYSTEM_CLOCK)
         region.put("n", 0)
