@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dogpile.cache.canonical import canonical
     from dogpile.cache.clock import Clock as Clock
     from dogpile.cache.creation import Creation as Creation
+    from dogpile.cache.creator import quick as quick
     from dogpile.cache.exception import (
         BackendError as BackendError,
         BackendUnavailable as BackendUnavailable,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
         ValueTooLarge as ValueTooLarge,
     )
     from dogpile.cache.policy import Policy as Policy
-    from dogpile.cache.ports import quick as quick
     from dogpile.cache.proxy import ProxyBackend as ProxyBackend
     from dogpile.cache.region import (
         CacheRegion as CacheRegion,
@@ -60,7 +60,7 @@ _HOMES = {
     "Clock": "clock",
     "Creation": "creation",
     "Policy": "policy",
-    "quick": "ports",
+    "quick": "creator",
     "ProxyBackend": "proxy",
     "CacheRegion": "region",
     "make_region": "region",

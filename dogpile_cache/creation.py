@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -167,6 +167,19 @@ class Call:
         self.runner: Callable[[Any], object] | None = runner
         #: Create in the caller's own thread, even within grace.
         self.in_place: bool = in_place
+
+
+class Many(NamedTuple):
+    """One call for the values of many keys.
+
+    :param creator: called with the keys it is to create, as the caller gave
+        them; returns a value for each.
+    """
+
+    creator: Callable[..., Sequence[Any]]
+    policy: Policy
+    explicit: bool
+    records: tuple[str, ...]
 
 
 def wants_creation(creator: Callable[..., Any]) -> bool:

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, Protocol
 from dogpile.cache import keys
 from dogpile.cache.api import NO_VALUE
 from dogpile.cache.creation import Call
+from dogpile.cache.creator import is_coroutine_function
 from dogpile.cache.exception import ConfigurationError, ValidationError
 from dogpile.cache.fast import OTHERWISE
 from dogpile.cache.index import Index, indexed_body
 from dogpile.cache.policy import Policy, check
-from dogpile.cache.ports import is_coroutine_function
 from dogpile.cache.storage import Storage
 
 

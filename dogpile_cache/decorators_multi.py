@@ -8,9 +8,9 @@ from typing import Any
 
 from dogpile.cache import keys
 from dogpile.cache.api import NO_VALUE
+from dogpile.cache.creator import is_coroutine_function
 from dogpile.cache.decorators import Options, made_by
 from dogpile.cache.exception import ConfigurationError
-from dogpile.cache.ports import is_coroutine_function
 
 
 class CachedMultiFunction:

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from dogpile.cache.api import NO_VALUE, NoValue
 from dogpile.cache.creation import Skipped
+from dogpile.cache.creator import checked
 from dogpile.cache.flight import ABANDONED, lead, unlead
 from dogpile.cache.invalidation import carried
 from dogpile.cache.policy import Policy
-from dogpile.cache.ports import checked
 from dogpile.cache.storage import Storage
 
 

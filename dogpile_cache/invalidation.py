@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dogpile.cache.api import RECORD_PREFIX
-from dogpile.cache.canonical import limited
 from dogpile.cache.clock import SYSTEM_CLOCK
+from dogpile.cache.mangler import limited
 
 NEVER = ""
 

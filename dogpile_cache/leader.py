@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 from dogpile.cache.api import NO_VALUE, CachedValue, Lease
 from dogpile.cache.creation import NOT_MODIFIED, Call, Creation, Found, Seen, Skipped
+from dogpile.cache.creator import name_of, quick
 from dogpile.cache.exception import BackendError, CodecError
 from dogpile.cache.flight import ABANDONED, Flight, lead, unlead
 from dogpile.cache.lease import RENEWER, pauses
 from dogpile.cache.policy import EARLY, FRESH, MISS, STALE, Policy, kept_for
-from dogpile.cache.ports import Carried, Ports, name_of, quick
+from dogpile.cache.ports import Carried, Ports
 from dogpile.cache.records import records
 from dogpile.cache.storage import Storage
 

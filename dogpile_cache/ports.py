@@ -7,14 +7,21 @@ import contextvars
 import os
 import threading
 import weakref
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from dogpile.cache.clock import Clock
-from dogpile.cache.exception import CoroutineCreatorError, CreatorTimeout
+from dogpile.cache.creator import checked, is_coroutine_function, name_of
+from dogpile.cache.exception import CreatorTimeout
 from dogpile.cache.flight import Flight, lead, running_loop
 from dogpile.cache.storage import Storage
+from dogpile.cache.workers import (
+    CALLERS,
+    CREATORS,
+    REFRESHERS,
+    Workers,
+    while_others_work,
+)
 
 T = TypeVar("T")
 
@@ -79,126 +86,6 @@ def run_now(flow: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("a flow for threads was suspended")
 
 
-class Workers:
-    """Threads for what must not block its caller; bounded, and never waited for.
-
-    They are daemons: a creator that hangs must not keep a program from
-    ending, as the threads of :mod:`concurrent.futures` would.
-
-    :param most: threads at the same time.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._size = self._most = most
-        self._tasks: deque[Callable[[], object]] = deque()
-        self._changed = threading.Condition()
-        self._threads = 0
-        self._idle = 0
-
-    def submit(self, task: Callable[[], object], *, queue: bool) -> bool:
-        """Have a thread run a task.
-
-        :param task: it must not raise.
-        :param queue: wait for a thread to be free.
-        :return: False if none is, and ``queue`` is not set.
-        """
-        with self._changed:
-            if self._idle > len(self._tasks):
-                self._tasks.append(task)
-                self._changed.notify()
-                return True
-            if self._threads < self._most:
-                try:
-                    self._add_thread()
-                except RuntimeError:
-                    # There are no more, as when the interpreter ends.
-                    if queue and not self._threads:
-                        raise
-                else:
-                    self._tasks.append(task)
-                    return True
-            if queue:
-                self._tasks.append(task)
-            return queue
-
-    def lend(self, places: int) -> None:
-        """Let more threads work while as many wait for others, or fewer again.
-
-        Else a creator might wait for one that waits for a thread.
-        """
-        with self._changed:
-            self._most += places
-            if self._idle < len(self._tasks) and self._threads < self._most:
-                with contextlib.suppress(RuntimeError):
-                    self._add_thread()
-
-    def _add_thread(self) -> None:
-        threading.Thread(target=self._run, name="dogpile-worker", daemon=True).start()
-        self._threads += 1
-
-    def forget(self) -> None:
-        """Start anew in the child of a fork: threads do not survive it."""
-        self._tasks = deque()
-        self._changed = threading.Condition()
-        self._threads = self._idle = 0
-        self._most = self._size
-
-    def _run(self) -> None:
-        _here.workers = self
-        while True:
-            with self._changed:
-                if self._threads > self._most:
-                    self._threads -= 1
-                    return  # it took the place of one that waited
-                self._idle += 1
-                while not self._tasks:
-                    if not self._changed.wait(_IDLE) and not self._tasks:
-                        self._idle -= 1
-                        self._threads -= 1
-                        return
-                self._idle -= 1
-                task = self._tasks.popleft()
-            try:
-                task()
-            except BaseException:
-                with self._changed:
-                    self._threads -= 1
-                raise
-            del task
-
-
-class _Here(threading.local):
-    """What this thread works for, if it is a worker."""
-
-    workers: Workers | None = None
-
-
-_here = _Here()
-
-
-def _while_others_work(wait: Callable[[], T]) -> T:
-    """Wait; a worker lends its place to another one meanwhile."""
-    workers = _here.workers
-    if workers is None:
-        return wait()
-    workers.lend(1)
-    try:
-        return wait()
-    finally:
-        workers.lend(-1)
-
-
-# Seconds after which a thread without work ends.
-_IDLE = 10.0
-
-#: Creations in the background, and creators that have a time limit.
-REFRESHERS = Workers(32)
-#: Operations of blocking backends, for event loops.
-CALLERS = Workers(32)
-#: Plain creators, for event loops: they may wait for operations in turn.
-CREATORS = Workers(64)
-
-
 class ThreadPorts:
     """Call and block."""
 
@@ -233,11 +120,11 @@ class ThreadPorts:
 
     async def join(self, flight: Flight, clock: Clock, seconds: float | None) -> bool:
         """Block until a flight has ended."""
-        return _while_others_work(lambda: flight.wait(clock, seconds))
+        return while_others_work(lambda: flight.wait(clock, seconds))
 
     async def pause(self, clock: Clock, seconds: float) -> None:
         """Block for some seconds."""
-        _while_others_work(lambda: clock.sleep(seconds))
+        while_others_work(lambda: clock.sleep(seconds))
 
     def start(
         self,
@@ -278,7 +165,7 @@ def _create_in_time(
         gate.release()
 
     REFRESHERS.submit(work, queue=True)
-    _while_others_work(lambda: clock.acquire(gate, seconds))
+    while_others_work(lambda: clock.acquire(gate, seconds))
     if not answer:
         on_timeout()
         raise CreatorTimeout(
@@ -491,57 +378,5 @@ def loop_ports() -> LoopPorts:
     return ports
 
 
-def is_coroutine_function(creator: Any) -> bool:
-    """Return whether calling it makes a coroutine."""
-    # Who has written one has compiled it with this flag (CO_COROUTINE).
-    while hasattr(creator, "func"):  # functools.partial
-        creator = creator.func
-    function = getattr(creator, "__func__", creator)
-    code = getattr(function, "__code__", None)
-    if code is None:
-        code = getattr(vars(type(creator)).get("__call__"), "__code__", None)
-    return bool(code is not None and getattr(code, "co_flags", 0) & 0x80)
-
-
-def quick(creator: T) -> T:
-    """Mark a plain creator as quick enough to run in an event loop.
-
-    :param creator: a function that neither blocks nor computes for long.
-    :return: the same function.
-    """
-    creator.quick = True  # type: ignore[attr-defined]  # a mark of ours
-    return creator
-
-
-def checked(creator: Any, value: Any) -> Any:
-    """Return what a creator returned, unless it has to be awaited.
-
-    :raises CoroutineCreatorError: it has.
-    """
-    if not hasattr(value, "__await__"):
-        return value
-    close = getattr(value, "close", None)
-    if close is not None:
-        close()  # else Python warns that it was never awaited
-    raise CoroutineCreatorError(
-        f"{name_of(creator)} returns an awaitable, which get_or_create() cannot "
-        "await: use aget_or_create(), or decorate the coroutine function itself"
-    )
-
-
-def name_of(creator: Any) -> str:
-    """Return what a creator is called in errors and warnings."""
-    while hasattr(creator, "func"):  # functools.partial
-        creator = creator.func
-    return str(getattr(creator, "__qualname__", None) or type(creator).__name__)
-
-
-def _after_fork() -> None:
-    REFRESHERS.forget()
-    CALLERS.forget()
-    CREATORS.forget()
-    _loop_ports.clear()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_loop_ports.clear)

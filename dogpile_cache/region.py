@@ -18,7 +18,7 @@ from dogpile.cache.api import (
 )
 from dogpile.cache.clock import SYSTEM_CLOCK, Clock
 from dogpile.cache.codecs import CODEC_SETTINGS
-from dogpile.cache.creation import Call, Seen, wants_creation, with_arguments
+from dogpile.cache.creation import Call, Many, Seen, wants_creation, with_arguments
 from dogpile.cache.decorators import CachedFunction, decorated
 from dogpile.cache.decorators_multi import CachedMultiFunction
 from dogpile.cache.events import Events, Listener, Statistics
@@ -32,7 +32,7 @@ from dogpile.cache.exception import (
 from dogpile.cache.fast import FastPath
 from dogpile.cache.fast_bytes import BytesPath
 from dogpile.cache.flow import FlightMutex, follow
-from dogpile.cache.flow_multi import Many, answer_many
+from dogpile.cache.flow_multi import answer_many
 from dogpile.cache.invalidation import (
     DefaultInvalidationStrategy,
     RegionInvalidationStrategy,

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from dogpile.cache import operations, update as updates
 from dogpile.cache.api import CachedValue
-from dogpile.cache.creation import Call
+from dogpile.cache.creation import Call, Many
 from dogpile.cache.flow import follow
-from dogpile.cache.flow_multi import Many, answer_many
+from dogpile.cache.flow_multi import answer_many
 from dogpile.cache.policy import FRESH, Policy
 from dogpile.cache.ports import in_thread, loop_ports
 from dogpile.cache.storage import Storage

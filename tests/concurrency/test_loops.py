@@ -32,8 +32,8 @@ from dogpile.cache.exception import (
     CreationCycleError,
     CreatorTimeout,
 )
-from dogpile.cache.ports import Workers
 from dogpile.cache.testing import FakeClock
+from dogpile.cache.workers import Workers
 
 Main = Callable[[], Coroutine[Any, Any, Any]]
 

@@ -32,8 +32,8 @@ from dogpile.cache.exception import (
 )
 from dogpile.cache.lease import Renewer
 from dogpile.cache.lock import Lock, NeedRegenerationException
-from dogpile.cache.ports import Workers
 from dogpile.cache.testing import FakeClock
+from dogpile.cache.workers import Workers
 
 
 class TestOneCreation:
@@ -881,7 +881,7 @@ class TestBackgroundThreads:
 
         with monkeypatch.context() as patch:
             patch.setattr("dogpile.cache.leader.RENEWER", renewer)
-            patch.setattr("dogpile.cache.flow_multi.RENEWER", renewer)
+            patch.setattr("dogpile.cache.leader_multi.RENEWER", renewer)
             patch.setattr(threading.Thread, "start", refuse)
             assert region.get_or_create("key", lambda: "value") == "value"
             assert region.get_or_create_multi(["a"], lambda *keys: [1]) == [1]
@@ -940,7 +940,7 @@ class TestRenewing:
     ) -> None:
         renewer = Unhurried()
         monkeypatch.setattr("dogpile.cache.leader.RENEWER", renewer)
-        monkeypatch.setattr("dogpile.cache.flow_multi.RENEWER", renewer)
+        monkeypatch.setattr("dogpile.cache.leader_multi.RENEWER", renewer)
         region = make(kind)
         failing = Creator(ValueError("broken"))
         failing.finish()

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import gc
-import os
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from dogpile.cache import NO_VALUE, CacheRegion, quick
+from dogpile.cache import NO_VALUE, CacheRegion
 from dogpile.cache.clock import SYSTEM_CLOCK
 from dogpile.cache.exception import CoroutineCreatorError, CreatorTimeout
 from dogpile.cache.flight import FlightTable
 from dogpile.cache.ports import (
-    REFRESHERS,
     THREAD_PORTS,
     Carried,
-    Workers,
-    checked,
     in_thread,
-    is_coroutine_function,
     loop_ports,
-    name_of,
     run_now,
 )
 from dogpile.cache.testing import FakeClock
-from dogpile.cache.testing.concurrency import in_child
 
 PATIENCE = 10.0
 
@@ -81,82 +73,6 @@ class TestRunNow:
 
         with pytest.raises(AssertionError, match="suspended"):
             run_now(flow())
-
-
-class TestWorkers:
-    def test_a_task_runs_in_a_thread(self) -> None:
-        workers, done = Workers(2), threading.Event()
-
-        is_taken = workers.submit(done.set, queue=False)
-
-        assert is_taken
-        assert done.wait(PATIENCE)
-
-    def test_there_are_no_more_threads_than_that(self) -> None:
-        workers, end = Workers(2), threading.Event()
-        began = threading.Semaphore(0)
-
-        def task() -> None:
-            began.release()
-            assert end.wait(PATIENCE)
-
-        taken = [workers.submit(task, queue=False) for _ in range(3)]
-        both_began = [began.acquire(timeout=PATIENCE) for _ in range(2)]
-        end.set()
-
-        assert taken == [True, True, False]
-        assert both_began == [True, True]
-
-    def test_a_task_may_wait_for_a_thread(self) -> None:
-        workers, end = Workers(1), threading.Event()
-        done: list[int] = []
-        last = threading.Event()
-
-        workers.submit(lambda: end.wait(PATIENCE), queue=True)
-        for number in range(3):
-            workers.submit(functools.partial(done.append, number), queue=True)
-        workers.submit(last.set, queue=True)
-        before = list(done)
-        end.set()
-
-        assert last.wait(PATIENCE)
-        assert (before, done) == ([], [0, 1, 2])
-
-    def test_an_idle_thread_is_used_again(self) -> None:
-        workers = Workers(1)
-        threads: list[int] = []
-        for _ in range(3):
-            done = threading.Event()
-            workers.submit(functools.partial(note_thread, threads, done), queue=True)
-            assert done.wait(PATIENCE)
-
-        assert len({*threads}) == 1
-
-    def test_no_thread_keeps_the_program_from_ending(self) -> None:
-        workers, seen = Workers(1), list[bool]()
-        done = threading.Event()
-
-        def task() -> None:
-            seen.append(threading.current_thread().daemon)
-            done.set()
-
-        workers.submit(task, queue=True)
-
-        assert done.wait(PATIENCE)
-        assert seen == [True]
-
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
-    def test_a_child_of_a_fork_starts_anew(self) -> None:
-        done = threading.Event()
-        REFRESHERS.submit(done.set, queue=True)
-        assert done.wait(PATIENCE)
-
-        def run_in_child() -> None:
-            done = threading.Event()
-            assert REFRESHERS.submit(done.set, queue=True)
-            assert done.wait(PATIENCE)
-
-        assert in_child(run_in_child) == 0
 
 
 class TestThreadPorts:
@@ -435,65 +351,3 @@ class TestLoopPorts:
         blocking, inline = seen
         assert blocking != threading.get_ident()
         assert inline == threading.get_ident()
-
-
-class TestNames:
-    def test_coroutine_functions_are_told_apart(self) -> None:
-        async def coroutine() -> None: ...
-
-        class Both:
-            async def method(self) -> None: ...
-
-            async def __call__(self) -> None: ...
-
-        class Plain:
-            def __call__(self) -> None: ...
-
-        coroutines: list[Any] = [
-            coroutine,
-            Both().method,
-            Both(),
-            functools.partial(coroutine),
-            functools.partial(functools.partial(Both().method)),
-        ]
-        plain: list[Any] = [do_nothing, Plain(), int, functools.partial(int), coroutine]
-
-        assert all(map(is_coroutine_function, coroutines))
-        assert [is_coroutine_function(each) for each in plain] == [
-            False,
-            False,
-            False,
-            False,
-            True,
-        ]
-
-    def test_a_creator_is_named_by_what_is_inside(self) -> None:
-        class Creator:
-            def __call__(self) -> None: ...
-
-        assert name_of(do_nothing) == "do_nothing"
-        assert name_of(functools.partial(functools.partial(do_nothing))) == "do_nothing"
-        assert name_of(Creator()) == "Creator"
-        assert name_of(int) == "int"
-
-    def test_what_need_not_be_awaited_passes(self) -> None:
-        payload = object()
-
-        assert checked(do_nothing, payload) is payload
-        assert checked(do_nothing, NO_VALUE) is NO_VALUE
-
-    def test_a_future_is_refused_too(self) -> None:
-        async def scenario() -> None:
-            future = asyncio.get_running_loop().create_future()
-            with pytest.raises(CoroutineCreatorError, match="do_nothing"):
-                checked(do_nothing, future)
-            future.cancel()
-
-        asyncio.run(scenario())
-
-    def test_a_quick_creator_is_itself(self) -> None:
-        def create() -> int:
-            return 5
-
-        assert quick(create) is create
-        assert create() == 5
