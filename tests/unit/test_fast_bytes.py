@@ -360,7 +360,7 @@ def test_both_ways_say_the_same(
         take(step, short, clock)
         general.storage.shared.marks.clear()
         general.storage.shared.version = object()
-        if step[0] == "spoil" and chain in ("pickle", "json"):
+        if step[0] == "spoil" and chain != "signed":
             # A header that no chain writes is not looked at by the short ways.
             for key in [k for k in stored if not _has_time(stored[k])]:
                 del stored[key]
