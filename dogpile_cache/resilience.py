@@ -34,6 +34,16 @@ class Journal:
         self._overflow = overflow
         self._keys: dict[Any, None] = {}
         self._records: dict[str, Any] = {}
+        # What is being replayed: the same may have to be done once more, if it
+        # is noted again meanwhile.
+        self._taken_keys: dict[Any, None] = {}
+        self._taken_records: dict[str, Any] = {}
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to be made up for."""
+        return bool(
+            self._keys or self._records or self._taken_keys or self._taken_records
+        )
 
     def note(self, name: str, given: tuple[Any, ...]) -> None:
         """Note that an operation did not reach the backend.
@@ -57,20 +67,24 @@ class Journal:
 
     def steps(self) -> list[tuple[str, tuple[Any, ...]]]:
         """Return the operations that make up for what was missed."""
+        self._taken_keys.update(self._keys)
+        self._taken_records.update(self._records)
+        self._keys.clear()
+        self._records.clear()
         steps: list[tuple[str, tuple[Any, ...]]] = [
-            ("set_record", item) for item in list(self._records.items())
+            ("set_record", item) for item in self._taken_records.items()
         ]
-        if self._keys:
-            steps.append(("delete_multi", (list(self._keys),)))
+        if self._taken_keys:
+            steps.append(("delete_multi", (list(self._taken_keys),)))
         return steps
 
     def done(self, name: str, given: tuple[Any, ...]) -> None:
         """Note that an operation of :meth:`steps` was made up for."""
         if name == "delete_multi":
             for key in given[0]:
-                self._keys.pop(key, None)
-        elif self._records.get(given[0]) == given[1]:
-            del self._records[given[0]]
+                self._taken_keys.pop(key, None)
+        elif self._taken_records.get(given[0]) == given[1]:
+            del self._taken_records[given[0]]
 
 
 class Guard:
@@ -102,16 +116,19 @@ class Guard:
         self._lock = Lock()
         self._is_probing = False
 
-    def admit(self, name: str) -> None:
+    def admit(self, name: str, given: tuple[Any, ...] = ()) -> None:
         """Let one caller try an open breaker, and refuse all others.
 
-        :raises BackendUnavailable: it is not time to try yet.
+        :raises BackendUnavailable: it is not time to try yet; the journal has
+            what was refused.
         """
         with self._lock:
             now = self._clock.monotonic()
             if not self.is_open:
                 return
             if self._is_probing or now < self._retry_at:
+                # Before anybody can find that nothing is left to be done.
+                self.journal.note(name, given)
                 left = max(self._retry_at - now, 0.0)
                 raise BackendUnavailable(
                     self._backend,
@@ -130,42 +147,66 @@ class Guard:
             self.is_open = True
 
     def refused(self, name: str, given: tuple[Any, ...]) -> None:
-        """Note that an operation was not even tried."""
+        """Note that an operation was not even tried, and is to be made up for."""
         with self._lock:
             self.journal.note(name, given)
+            if not self.is_open:
+                # It is well again already: whoever comes next makes up for it.
+                self._retry_at = self._clock.monotonic()
+                self.is_open = True
 
     def let_go(self) -> None:
         """Note that this caller does not try any more."""
-        if self.is_open:
-            with self._lock:
-                self._is_probing = False
-
-    def recovered(self) -> None:
-        """Note that the backend answers again."""
         with self._lock:
+            self._is_probing = False
+
+    def recovered(self) -> bool:
+        """Close the breaker, as the backend answers again.
+
+        :return: False if there is more to be made up for first.
+        """
+        with self._lock:
+            if self.journal:
+                return False
             self._pause = 0.0
             self._is_probing = False
             self.is_open = False
+            return True
+
+    def _due(self) -> list[tuple[str, tuple[Any, ...]]]:
+        with self._lock:
+            return self.journal.steps()
+
+    def _done(self, step: str, given: tuple[Any, ...]) -> None:
+        with self._lock:
+            self.journal.done(step, given)
 
     def wrap(
         self, name: str, ops: Mapping[str, Callable[..., Any]]
     ) -> Callable[..., Any]:
         """Return an operation inside the breaker.
 
+        Only who tries an open one closes it: an answer to a question of before
+        says nothing of what was missed since.
+
         :param ops: all operations, for the replay.
         """
         operation = ops[name]
 
+        def replay(given: tuple[Any, ...]) -> None:
+            try:
+                for step, arguments in self._due():
+                    ops[step](*arguments)
+                    self._done(step, arguments)
+            except BaseException:
+                self.failed(name, given)
+                raise
+
         def guarded(*given: Any, **how: Any) -> Any:
-            if self.is_open:
-                self._enter(name, given)
-                try:
-                    for step, arguments in self.journal.steps():
-                        ops[step](*arguments)
-                        self.journal.done(step, arguments)
-                except BaseException:
-                    self.failed(name, given)
-                    raise
+            is_probe = self.is_open
+            if is_probe:
+                self.admit(name, given)
+                replay(given)
             try:
                 answer = operation(*given, **how)
             except BackendUnavailable:
@@ -173,10 +214,11 @@ class Guard:
                 raise
             except BaseException:
                 # It did answer, or this caller was interrupted.
-                self.let_go()
+                if is_probe:
+                    self.let_go()
                 raise
-            if self.is_open:
-                self.recovered()
+            while is_probe and not self.recovered():
+                replay(given)
             return answer
 
         return guarded
@@ -192,59 +234,53 @@ class Guard:
         operation, general = ops[name], self.wrap(name, ops)
 
         def read(wanted: Any) -> Any:
-            is_open = self.is_open
-            if is_open:
+            if self.is_open:
                 return general(wanted)
             try:
-                answer = operation(wanted)
+                return operation(wanted)
             except BackendUnavailable:
                 self.failed(name, (wanted,))
                 raise
-            if self.is_open:
-                self.recovered()
-            return answer
 
         return read
 
     def wrap_async(
         self, name: str, op: Callable[[str], Callable[..., Awaitable[Any]]]
     ) -> Callable[..., Awaitable[Any]]:
-        """Return a native operation inside the breaker.
+        """Return a native operation inside the breaker; as :meth:`wrap`.
 
         :param op: returns the native operation of a name.
         """
         operation = op(name)
 
+        async def replay(given: tuple[Any, ...]) -> None:
+            try:
+                for step, arguments in self._due():
+                    await op(step)(*arguments)
+                    self._done(step, arguments)
+            except BaseException:
+                self.failed(name, given)
+                raise
+
         async def guarded(*given: Any, **how: Any) -> Any:
-            if self.is_open:
-                self._enter(name, given)
-                try:
-                    for step, arguments in self.journal.steps():
-                        await op(step)(*arguments)
-                        self.journal.done(step, arguments)
-                except BaseException:
-                    self.failed(name, given)
-                    raise
+            is_probe = self.is_open
+            if is_probe:
+                self.admit(name, given)
+                await replay(given)
             try:
                 answer = await operation(*given, **how)
             except BackendUnavailable:
                 self.failed(name, given)
                 raise
             except BaseException:
-                self.let_go()
+                if is_probe:
+                    self.let_go()
                 raise
-            if self.is_open:
-                self.recovered()
+            while is_probe and not self.recovered():
+                await replay(given)
             return answer
 
         return guarded
-
-    def _enter(self, name: str, given: tuple[Any, ...]) -> None:
-        try:
-            self.admit(name)
-        except BackendUnavailable:
-            self.refused(name, given)
-            raise
 
 
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()

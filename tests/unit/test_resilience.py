@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from crowd import PATIENCE, result, start
 
 from dogpile.cache.api import NO_VALUE, CacheBackend, CachedValue, Capabilities
 from dogpile.cache.exception import BackendUnavailable
 from dogpile.cache.region import CacheRegion, make_region
+from dogpile.cache.resilience import Guard
 from dogpile.cache.testing import FakeClock
 
 
@@ -225,3 +229,123 @@ def test_a_lost_record_never_brings_values_back(region: CacheRegion) -> None:
 
     assert region.get("key") is NO_VALUE
     assert isinstance(far(region).values["key"], CachedValue)
+
+
+class Held:
+    """Operations of a backend, one of which waits to be let go on.
+
+    :param name: of the operation that waits.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.called: list[tuple[Any, ...]] = []
+        self.is_in, self.cue = threading.Event(), threading.Event()
+        self.ops = {
+            each: functools.partial(self._run, each, each == name)
+            for each in ("get", "delete", "delete_multi")
+        }
+
+    def _run(self, name: str, waits: bool, *given: Any) -> None:
+        self.called.append((name, *given))
+        if waits:
+            self.is_in.set()
+            assert self.cue.wait(PATIENCE)
+
+
+def guard_on(clock: FakeClock) -> Guard:
+    return Guard("far", clock, lambda: ("record", b"other"))
+
+
+@pytest.mark.parametrize("wrap", ["wrap", "wrap_read"])
+def test_an_answer_to_a_question_of_before_does_not_close_it(
+    clock: FakeClock, wrap: str
+) -> None:
+    guard, held = guard_on(clock), Held("get")
+    asking = start(getattr(guard, wrap)("get", held.ops), "a")
+    assert held.is_in.wait(PATIENCE)
+
+    guard.failed("delete", ("key",))
+    held.cue.set()
+    result(asking)
+
+    assert guard.is_open
+    clock.advance(5)
+    guard.wrap("delete", held.ops)("b")
+    assert held.called[1:] == [("delete_multi", ["key"]), ("delete", "b")]
+    assert not guard.is_open
+
+
+def test_what_is_refused_while_one_tries_is_made_up_for(clock: FakeClock) -> None:
+    guard, held = guard_on(clock), Held("get")
+    guard.failed("get", ("a",))
+    clock.advance(5)
+    trying = start(guard.wrap("get", held.ops), "a")
+    assert held.is_in.wait(PATIENCE)
+
+    with pytest.raises(BackendUnavailable):
+        guard.wrap("delete", held.ops)("key")
+    held.cue.set()
+    result(trying)
+
+    assert held.called == [("get", "a"), ("delete_multi", ["key"])]
+    assert not guard.is_open
+    assert not guard.journal
+
+
+def test_what_is_missed_again_during_the_replay_is_made_up_for_again(
+    clock: FakeClock,
+) -> None:
+    guard, held = guard_on(clock), Held("delete_multi")
+    guard.failed("delete", ("key",))
+    clock.advance(5)
+    trying = start(guard.wrap("get", held.ops), "a")
+    assert held.is_in.wait(PATIENCE)
+
+    with pytest.raises(BackendUnavailable):
+        guard.wrap("delete", held.ops)("key")
+    held.cue.set()
+    result(trying)
+
+    again = [("delete_multi", ["key"])]
+    assert held.called == [*again, ("get", "a"), *again]
+    assert not guard.journal
+
+
+def test_what_is_missed_when_it_is_closed_again_opens_it(clock: FakeClock) -> None:
+    guard, held = guard_on(clock), Held("nothing")
+
+    guard.refused("delete_multi", (["key"],))
+    guard.wrap("get", held.ops)("a")
+
+    assert held.called == [("delete_multi", ["key"]), ("get", "a")]
+    assert not guard.is_open
+
+
+def test_loops_close_it_by_the_same_rules(clock: FakeClock) -> None:
+    guard = guard_on(clock)
+    called: list[tuple[Any, ...]] = []
+    is_in, cue = asyncio.Event(), asyncio.Event()
+
+    def op(name: str) -> Any:
+        async def run(*given: Any) -> None:
+            called.append((name, *given))
+            if name == "get":
+                is_in.set()
+                await cue.wait()
+
+        return run
+
+    async def main() -> None:
+        asking = asyncio.ensure_future(guard.wrap_async("get", op)("a"))
+        await is_in.wait()
+        guard.failed("delete", ("key",))
+        cue.set()
+        await asking
+        assert guard.is_open
+        clock.advance(5)
+        await guard.wrap_async("delete", op)("b")
+
+    asyncio.run(main())
+
+    assert called == [("get", "a"), ("delete_multi", ["key"]), ("delete", "b")]
+    assert not guard.is_open
