@@ -43,13 +43,14 @@ async def read_multi(
     if isinstance(raws, BackendError):
         raise raws
     marks = storage.marks_in_cache(names)
+    before = storage.shared.written
     held: Sequence[Any]
     if raws is not None:
         held = raws
     elif marks is None and storage.capabilities.multi:
         found = await ports.call(storage, "get_multi", [*keys, *names])
         held = found[: len(keys)]
-        marks = await note(ports, storage, names, found[len(keys) :])
+        marks = await note(ports, storage, names, found[len(keys) :], before)
     elif len(keys) == 1:
         held = [await ports.call(storage, "get", keys[0])]
     else:
@@ -335,7 +336,7 @@ async def invalidate(
                 await ports.call(storage, "set_record", name, raw)
             except BackendUnavailable as error:
                 _require_journal(storage, error)
-        storage.note_mark(name, mark)
+        storage.note_written(name, mark)
     storage.start_epoch(is_end=hard and whole)
     if "invalidate" in storage.events.wanted:
         storage.events.emit("invalidate", hard=hard, records=tuple(names))
@@ -361,8 +362,9 @@ async def _softened(ports: Ports, storage: Storage, name: str) -> str | None:
     seconds = storage.policy.lease_time
     try:
         for _ in range(_TRIES):
+            before = storage.shared.written
             found = await ports.call(storage, "get_records", [name])
-            held = (await note(ports, storage, (name,), found))[name]
+            held = (await note(ports, storage, (name,), found, before))[name]
             lease: Lease = await ports.call(
                 storage, "lease_record", name, seconds, steal=True
             )

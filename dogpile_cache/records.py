@@ -18,16 +18,24 @@ async def records(
     known = storage.marks_in_cache(names)
     if known is not None:
         return known
-    return await note(
-        ports, storage, names, await ports.call(storage, "get_records", list(names))
-    )
+    before = storage.shared.written
+    found = await ports.call(storage, "get_records", list(names))
+    return await note(ports, storage, names, found, before)
 
 
 async def note(
-    ports: Ports, storage: Storage, names: Sequence[str], found: Sequence[Any]
+    ports: Ports,
+    storage: Storage,
+    names: Sequence[str],
+    found: Sequence[Any],
+    before: object,
 ) -> Mapping[str, str]:
-    """Keep what records hold, and write anew those that are lost."""
-    noted, outdated = storage.note_records(names, found)
+    """Keep what records hold, and write anew those that are lost.
+
+    :param found: what the backend has under the names.
+    :param before: what ``storage.shared.written`` was when it was asked.
+    """
+    noted, outdated = storage.note_records(names, found, before)
     marks = dict(noted)
     for name, old in outdated.items():
         if old is NO_VALUE:
@@ -54,8 +62,9 @@ async def _placed(ports: Ports, storage: Storage, name: str, mark: str) -> str:
     seconds, next_pause = storage.policy.lease_time, pauses()
     raw = storage.record_value(name, mark)
     for _ in range(PLACING_TRIES):
+        before = storage.shared.written
         lease = await ports.call(storage, "lease_record", name, seconds)
-        held = storage.mark_in(name, lease.found)
+        held = storage.mark_in(name, lease.found, before)
         if held is not None:
             if lease.granted:
                 await ports.call(storage, "release_record", lease)
@@ -63,6 +72,7 @@ async def _placed(ports: Ports, storage: Storage, name: str, mark: str) -> str:
         if not lease.granted:
             await ports.pause(storage.clock, next_pause())
         elif await ports.call(storage, "commit_record", lease, raw):
+            storage.note_mark(name, mark, before)
             return mark
     await ports.call(storage, "set_record", name, raw)
     return mark

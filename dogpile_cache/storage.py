@@ -173,7 +173,7 @@ class Storage:
     def _whole(self) -> tuple[str, Any]:
         """Return the region's record, and what makes all of its values invalid."""
         mark = renewed(NEVER, new_id(), hard=True)
-        self.note_mark(self.record, mark)
+        self.note_written(self.record, mark)
         return self.record, self.record_value(self.record, mark)
 
     def async_op(self, name: str) -> Callable[..., Any] | None:
@@ -280,11 +280,12 @@ class Storage:
         return self._known[1]
 
     def note_records(
-        self, names: Sequence[str], found: Sequence[Any]
+        self, names: Sequence[str], found: Sequence[Any], before: object
     ) -> tuple[dict[str, str], dict[str, Any]]:
         """Keep what the records hold, and find what has to be written anew.
 
         :param found: what the backend has under the names.
+        :param before: what :attr:`Shared.written` was when it was asked.
         :return: the marks of all; and by name what is to be replaced, as
             :data:`NO_VALUE` where the record is lost, as the bytes of an
             outdated key else.
@@ -305,17 +306,33 @@ class Storage:
                 if self.coder is not None and not self.coder.is_current(name, raw):
                     outdated[name] = raw
             marks[name] = mark
-            self.note_mark(name, mark)
+            if outdated.get(name) is not NO_VALUE:
+                self.note_mark(name, mark, before)
         return marks, outdated
 
-    def note_mark(self, name: str, mark: str) -> None:
-        """Keep what a record holds."""
+    def note_mark(self, name: str, mark: str, before: object) -> None:
+        """Keep what a record held when it was read.
+
+        :param before: as of :meth:`note_records`. What was read before an
+            invalidation of this process must not take the place of its mark.
+        """
+        with self.shared.lock:
+            if self.shared.written is before:
+                self._keep_mark(name, mark)
+
+    def note_written(self, name: str, mark: str) -> None:
+        """Keep what this process has written into a record."""
+        with self.shared.lock:
+            self.shared.written = object()
+            self._keep_mark(name, mark)
+
+    def _keep_mark(self, name: str, mark: str) -> None:
         if self._held is not None:
             self._held[name] = mark
             return
-        before = self._marks.get(name, _UNKNOWN)[0]
+        old = self._marks.get(name, _UNKNOWN)[0]
         self._marks[name] = (mark, self.clock.monotonic() + self.generation_ttl)
-        if before != mark:
+        if old != mark:
             self.shared.version = object()
         if len(self._marks) > _MOST_MARKS:
             self._forget_marks()
@@ -359,11 +376,14 @@ class Storage:
             known = self.marks_in_cache(names)
         if known is not None:
             return known
+        before = self.shared.written
         found = self.ops["get_records"](list(names))
-        return self._noted(names, found)
+        return self._noted(names, found, before)
 
-    def _noted(self, names: Sequence[str], found: Sequence[Any]) -> Mapping[str, str]:
-        marks, outdated = self.note_records(names, found)
+    def _noted(
+        self, names: Sequence[str], found: Sequence[Any], before: object
+    ) -> Mapping[str, str]:
+        marks, outdated = self.note_records(names, found, before)
         for name, old in outdated.items():
             if old is NO_VALUE:
                 marks[name] = self._placed(name, marks[name])
@@ -381,8 +401,9 @@ class Storage:
         """Write a record that is lost; the twin of what loops await."""
         next_pause, raw = pauses(), self.record_value(name, mark)
         for _ in range(PLACING_TRIES):
+            before = self.shared.written
             lease = self.ops["lease_record"](name, self.policy.lease_time)
-            held = self.mark_in(name, lease.found)
+            held = self.mark_in(name, lease.found, before)
             if held is not None:
                 if lease.granted:
                     self.ops["release_record"](lease)
@@ -390,17 +411,21 @@ class Storage:
             if not lease.granted:
                 self.clock.sleep(next_pause())
             elif self.ops["commit_record"](lease, raw):
+                self.note_mark(name, mark, before)
                 return mark
         self.ops["set_record"](name, raw)
         return mark
 
-    def mark_in(self, name: str, raw: Any) -> str | None:
-        """Return the mark in a record, and keep it; ``None`` if it has none."""
+    def mark_in(self, name: str, raw: Any, before: object) -> str | None:
+        """Return the mark in a record, and keep it; ``None`` if it has none.
+
+        :param before: as of :meth:`note_records`.
+        """
         value = self.decode(name, raw)
         if value is NO_VALUE:
             return None
         mark = str(value.payload)
-        self.note_mark(name, mark)
+        self.note_mark(name, mark, before)
         return mark
 
     def tag_marks(self, tags: tuple[str, ...]) -> Mapping[str, str]:
@@ -417,19 +442,22 @@ class Storage:
         :param raw: what the backend has, if that was read a moment ago.
         """
         marks = self.marks_in_cache(names)
+        before = self.shared.written
         if raw is not None:
             value = self.decode(key, raw)
             if marks is None:
-                marks = self._noted(names, self.ops["get_records"](list(names)))
+                records = self.ops["get_records"](list(names))
+                marks = self._noted(names, records, before)
         elif marks is not None:
             value = self.decode(key, self.ops["get"](key))
         elif self.capabilities.multi:
             raw, *records = self.ops["get_multi"]([key, *names])
             value = self.decode(key, raw)
-            marks = self._noted(names, records)
+            marks = self._noted(names, records, before)
         else:
             value = self.decode(key, self.ops["get"](key))
-            marks = self._noted(names, self.ops["get_records"](list(names)))
+            records = self.ops["get_records"](list(names))
+            marks = self._noted(names, records, before)
         if self._is_remembering:
             self.remember([(key, value)])
         if value is not NO_VALUE and "t" in value.metadata:
@@ -680,6 +708,15 @@ class Shared:
         self.marks: dict[str, tuple[str, float]] = {}
         #: Another one whenever one of the marks has changed.
         self.version: object = object()
+        #: Another one whenever this process has written a record.
+        self.written: object = object()
+        self.forget()
+        _shared.add(self)
+
+    def forget(self) -> None:
+        """Be free in the child of a fork: a lost thread may hold the lock."""
+        #: Held while a mark is kept.
+        self.lock = threading.Lock()
 
 
 class Pending:
@@ -723,11 +760,14 @@ _MANY = 1000
 
 
 _pendings: weakref.WeakSet[Pending] = weakref.WeakSet()
+_shared: weakref.WeakSet[Shared] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
     for pending in list(_pendings):
         pending.forget()
+    for shared in list(_shared):
+        shared.forget()
 
 
 if hasattr(os, "register_at_fork"):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from crowd import PATIENCE, result, start
 
-from dogpile.cache import NO_VALUE, CacheRegion
+from dogpile.cache import NO_VALUE, CacheBackend, CacheRegion
+from dogpile.cache.api import Capabilities
 from dogpile.cache.exception import DogpileCacheException
 from dogpile.cache.invalidation import (
     DefaultInvalidationStrategy,
@@ -267,6 +271,96 @@ class TestOtherProcesses:
         clock.advance(1)
 
         assert there.get("key") == "new"
+
+
+class TestLateReads:
+    """What was read before an invalidation, and is noted after it."""
+
+    @pytest.mark.parametrize("kind", SHARED)
+    def test_they_do_not_bring_back_what_was_invalidated(
+        self, make: Any, clock: FakeClock, kind: str
+    ) -> None:
+        region = make(kind, expiration_time=60)
+        region.put("key", "old")
+        clock.advance(2)
+        late = Late(region)
+        reading = start(region.get, "key")
+        assert late.is_in.wait(PATIENCE)
+
+        region.invalidate()
+        late.cue.set()
+        result(reading)
+
+        assert region.get("key") is NO_VALUE
+        assert region.get_or_create("key", lambda: "new") == "new"
+        assert region.get("key") == "new"
+
+    @pytest.mark.parametrize("kind", SHARED)
+    def test_nor_in_a_loop(self, make: Any, clock: FakeClock, kind: str) -> None:
+        region = make(kind, expiration_time=60)
+        region.put("key", "old")
+        clock.advance(2)
+        late = Late(region)
+        reading = start(asyncio.run, region.aget("key"))
+        assert late.is_in.wait(PATIENCE)
+
+        region.invalidate()
+        late.cue.set()
+        result(reading)
+
+        assert region.get("key") is NO_VALUE
+
+    def test_a_lost_record_is_not_believed_before_it_is_written(self) -> None:
+        region = CacheRegion().configure(Forgetful, expiration_time=60)
+        storage: Any = region.storage
+        known: list[Any] = []
+        lease = storage.ops["lease_record"]
+
+        def look(*given: Any, **how: Any) -> Any:
+            known.append(storage.marks_in_cache(storage.records))
+            return lease(*given, **how)
+
+        storage.ops["lease_record"] = look
+
+        region.get("key")
+
+        assert known == [None]
+        assert storage.marks_in_cache(storage.records) is not None
+
+
+class Late:
+    """Holds the next read of several keys back, when it has its answer."""
+
+    def __init__(self, region: CacheRegion) -> None:
+        self.is_in, self.cue = threading.Event(), threading.Event()
+        self._ops: Any = region.storage.ops
+        self._read = self._ops["get_multi"]
+        self._ops["get_multi"] = self
+
+    def __call__(self, keys: Any) -> Any:
+        self._ops["get_multi"] = self._read
+        found = self._read(keys)
+        self.is_in.set()
+        assert self.cue.wait(PATIENCE)
+        return found
+
+
+class Forgetful(CacheBackend):
+    """What may lose its values at any time."""
+
+    capabilities = Capabilities(lasting=False, multi=True)
+
+    def __init__(self, arguments: Any) -> None:
+        self.values: dict[Any, Any] = {}
+
+    def get(self, key: Any) -> Any:
+        return self.values.get(key, NO_VALUE)
+
+    def set(self, key: Any, value: Any) -> None:
+        self.values[key] = value
+
+    def delete(self, key: Any) -> None:
+        self.values.pop(key, None)
 
 
 class TestTags:
