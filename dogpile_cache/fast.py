@@ -18,7 +18,7 @@ from dogpile.cache.creation import Skipped
 from dogpile.cache.creator import checked
 from dogpile.cache.flight import ABANDONED, lead, unlead
 from dogpile.cache.invalidation import carried
-from dogpile.cache.policy import Policy
+from dogpile.cache.policy import Policy, fresh_until
 from dogpile.cache.storage import Storage
 
 
@@ -242,6 +242,9 @@ class FastPath:
         if entry is not None and entry.epoch is not epoch:
             with self._backend.lock:
                 if self._backend.epoch is epoch and entry.epoch is not None:
+                    # The policy may be another one than it was stored under.
+                    until = fresh_until(entry.metadata(), self._storage.policy)
+                    entry.until = until
                     entry.epoch = epoch
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dogpile.cache import NO_VALUE, CacheRegion
+from dogpile.cache import NO_VALUE, CacheRegion, make_region
 from dogpile.cache.backends.memory import MemoryBackend
 from dogpile.cache.testing import FakeClock
 
@@ -227,3 +227,18 @@ class TestACreationUnderWay:
         assert under_way[0].result() == "begun in the midst"
         assert (value(1), value(1)) == ("begun after", "begun after")
         assert calls == [1, 1]
+
+
+@pytest.mark.parametrize("kind", ["memory", "memory_pickle"])
+def test_values_of_before_expire_by_the_new_time(kind: str) -> None:
+    clock = FakeClock()
+    region = make_region(f"dogpile.cache.{kind}", expiration_time=1000, clock=clock)
+    region.put("key", "old")
+
+    region.expiration_time = 10
+    clock.advance(5)
+    before = region.get_or_create("key", lambda: "new")
+    clock.advance(15)
+    after = region.get_or_create("key", lambda: "new")
+
+    assert (before, after) == ("old", "new")
