@@ -8,7 +8,12 @@ from typing import Any, NamedTuple
 from dogpile.cache.api import NO_VALUE, CachedValue, Lease, NoValueType
 from dogpile.cache.creation import Many, Seen, Skipped
 from dogpile.cache.creator import name_of
-from dogpile.cache.exception import BackendError, CodecError, CreatorMismatch
+from dogpile.cache.exception import (
+    BackendError,
+    BackendUnavailable,
+    CodecError,
+    CreatorMismatch,
+)
 from dogpile.cache.flight import ABANDONED, Flight
 from dogpile.cache.leader import doubt, keep_stale, warn_once
 from dogpile.cache.lease import RENEWER
@@ -277,6 +282,17 @@ async def _send(
     except BackendError as error:
         for flight in flights.values():
             flight.sealed = None
+        storage.events.emit("backend_error", error=error)
+        if not isinstance(error, BackendUnavailable):
+            # Nobody need wait for those that are not stored, as they are too large.
+            await _release(ports, storage, [*(lease for lease, _ in batch), *unused])
+
+
+async def _release(ports: Ports, storage: Storage, leases: list[Lease]) -> None:
+    """End leases; those that have ended with a value stay as they are."""
+    try:
+        await ports.call(storage, "release_multi", leases)
+    except BackendError as error:
         storage.events.emit("backend_error", error=error)
 
 

@@ -195,9 +195,16 @@ class RedisBackend(RedisTwins):
     def commit_multi(
         self, values: Sequence[tuple[Lease, Any]], *, ttl: float | None = None
     ) -> list[bool]:
-        """Store many created values, in one round trip."""
-        calls = [self._commit_call(lease, value, ttl) for lease, value in values]
-        return self._run_many("commit_multi", calls)
+        """Store many created values, in one round trip.
+
+        :raises ValueTooLarge: one of them has more than ``max_value_bytes``; the
+            others are stored.
+        """
+        calls, refused = self._commits(values, ttl)
+        stored = self._run_many("commit_multi", calls)
+        if refused is not None:
+            raise refused
+        return stored
 
     def release(self, lease: Lease, failure: bytes | None = None) -> None:
         """End a lease without a value."""

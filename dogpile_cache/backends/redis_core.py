@@ -92,6 +92,22 @@ class RedisCore(BytesBackend, LeasingBackend):
         self._weigh(lease.key, value, "commit")
         return commit_call(lease, value, self._shorter(ttl), self.notify)
 
+    def _commits(
+        self, values: Sequence[tuple[Lease, Any]], ttl: float | None
+    ) -> tuple[list[Call[bool]], ValueTooLarge | None]:
+        """Return the calls for values that fit, and the error of one that does not.
+
+        One that is too large keeps none of the others from being stored.
+        """
+        calls: list[Call[bool]] = []
+        refused: ValueTooLarge | None = None
+        for lease, value in values:
+            try:
+                calls.append(self._commit_call(lease, value, ttl))
+            except ValueTooLarge as error:
+                refused = error
+        return calls, refused
+
     def _delete_call(self, key: KeyType) -> Call[bool]:
         return delete_call(key, self.notify)
 

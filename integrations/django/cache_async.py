@@ -65,11 +65,14 @@ class AsyncTwins(CacheCore):
         making = self._making(made, default, timeout, policy, is_async=True)
         if self._is_written(policy, is_async=True):
             return await making.avalue()
-        if not self._store.policy.early:
+        is_behind = await self._ais_behind(policy)
+        if is_behind or not self._store.policy.early:
             found = await self._store.aget(made, ignore_expiration=False)
             if found is not NO_VALUE:
                 making.discard()
                 return self._values.unpack(found)
+        if is_behind:
+            return await making.avalue()
         answer = await self._store.aget_or_create(made, making.acreate, **policy)
         making.discard()
         return self._values.unpack(self._values.shared(answer))

@@ -22,6 +22,7 @@ from dogpile.cache import (
 from dogpile.cache.integrations.django.cache_settings import AGES, keeper
 from dogpile.cache.integrations.django.cache_values import Making
 from dogpile.cache.integrations.django.transactions import (
+    ahas_old_view,
     has_old_view,
     written_tags,
 )
@@ -97,6 +98,10 @@ class CacheCore(BaseCache):
     def _is_behind(self, policy: Mapping[str, Any]) -> bool:
         """Return whether what is made now may be older than an invalidation."""
         return bool(policy.get("tags")) and has_old_view()
+
+    async def _ais_behind(self, policy: Mapping[str, Any]) -> bool:
+        """Return whether what is made now may be older; twin of ``_is_behind()``."""
+        return bool(policy.get("tags")) and await ahas_old_view()
 
     def _left(self, value: CachedValue | None) -> int | None:
         """Return the seconds that a value has left; 0 for none, ``None`` for ever."""

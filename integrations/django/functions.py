@@ -16,6 +16,7 @@ from dogpile.cache.integrations.django.handler import regions
 from dogpile.cache.integrations.django.model_tags import listed, tag_names
 from dogpile.cache.integrations.django.rows import keyed_all, meant_all
 from dogpile.cache.integrations.django.transactions import (
+    ahas_old_view,
     has_old_view,
     written_tags,
 )
@@ -156,8 +157,11 @@ class Remembering:
 
     async def _acall(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         args, kwargs = keyed_all(args, kwargs, self._name)
-        if self._tags and self.is_touched(args, kwargs):
-            return await self._plain(args, kwargs)
+        if self._tags:
+            if self.is_touched(args, kwargs):
+                return await self._plain(args, kwargs)
+            if await ahas_old_view():
+                return await self._aonly_read(args, kwargs)
         apart.enter(is_async=True)
         decorated = self.decorated(is_waiting=apart.ends_soon())
         return await decorated(*args, **kwargs)
@@ -176,6 +180,16 @@ class Remembering:
             ignore_expiration=False,
         )
         return self._plain(args, kwargs) if found is NO_VALUE else found
+
+    async def _aonly_read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Take what is stored, and store nothing; the twin of ``_only_read()``."""
+        decorated = self.decorated()
+        found = await regions.region(self._region).aget(
+            decorated.key(*args, **kwargs),
+            self._options["expiration_time"],
+            ignore_expiration=False,
+        )
+        return await self._plain(args, kwargs) if found is NO_VALUE else found
 
     def is_touched(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Return whether an open transaction has written what a call depends on."""

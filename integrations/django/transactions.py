@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
+from asgiref.sync import AsyncToSync, sync_to_async
 from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
@@ -123,6 +124,17 @@ def has_old_view() -> bool:
         if connection.in_atomic_block and _is_snapshot(connection):
             return True
     return False
+
+
+async def ahas_old_view() -> bool:
+    """Return whether the thread that waits for this coroutine sees what was before.
+
+    Nobody waits in a task of a server's own, which has no transaction either.
+    """
+    waiting = getattr(AsyncToSync.executors, "current", None)
+    if waiting is None or not _with_snapshots(connections):
+        return False
+    return await sync_to_async(has_old_view)()
 
 
 class _Mine(threading.local):

@@ -306,3 +306,19 @@ def test_a_put_that_does_not_arrive_is_an_error(
         distant.put("key", "secret value")
 
     assert "secret value" not in str(caught.value)
+
+
+def test_one_value_that_is_too_large_leaves_the_others_and_no_lease(
+    place: Place, server: Any, name: str
+) -> None:
+    if name in ("redis", "valkey"):
+        place.arguments["max_value_bytes"] = 1_000_000
+    with place.region() as region, place.region() as other:
+        names = ["large", "small", "smaller"]
+        made = ["x" * 2_000_000, "small", "s"]
+
+        values = region.get_or_create_multi(names, lambda *keys: made)
+
+        assert values == made
+        assert other.get_multi(names) == [NO_VALUE, "small", "s"]
+        assert not other.key_is_locked("large")

@@ -717,6 +717,22 @@ class TestRaces:
         assert inside == [[], []]
         assert read_archive() == ["new"]
 
+    def test_a_coroutine_that_is_waited_for_has_the_same_view(self) -> None:
+        journal("wal")
+
+        @cached(60, tags=[Book])
+        async def titles() -> list[str]:
+            return await sync_to_async(archived)()
+
+        with transaction.atomic(using="archive"):
+            assert archived() == []
+            in_thread(lambda: Book.objects.using("archive").create(title="new"))
+            inside = async_to_sync(titles)()
+
+        journal("delete")
+        assert inside == []
+        assert async_to_sync(titles)() == ["new"]
+
     def test_a_page_of_an_old_view_is_not_stored(self) -> None:
         journal("wal")
 
