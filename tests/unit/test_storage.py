@@ -192,7 +192,9 @@ class TestGenerations:
         one, other = connect(LossyServer).storage, connect(LossyServer).storage
         found = [NO_VALUE]  # both have read before either has written
 
-        marks = [each._noted([RECORD], found) for each in (one, other)]
+        marks = [
+            each._noted([RECORD], found, each.shared.written) for each in (one, other)
+        ]
 
         assert marks[0] == marks[1]
         assert one.marks_in_cache([RECORD]) == other.marks_in_cache([RECORD])
@@ -201,7 +203,7 @@ class TestGenerations:
         one, other = connect(LossyServer).storage, connect(LossyServer).storage
 
         marks = [
-            run_now(note(THREAD_PORTS, each, [RECORD], [NO_VALUE]))
+            run_now(note(THREAD_PORTS, each, [RECORD], [NO_VALUE], each.shared.written))
             for each in (one, other)
         ]
 
