@@ -1,7 +1,8 @@
-"""A request's variables that note which of the client's were read.
+"""A request's variables that note which were read that may be the client's.
 
 A page may only depend on what is in its key, so that what is read, and is not in
-the key, makes the page one that is not kept.
+the key, makes the page one that is not kept. Servers and middlewares put more into
+an environ than anybody knows: the raw address, the client's certificate, its user.
 """
 
 from __future__ import annotations
@@ -9,20 +10,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# What is of the client beside its headers.
-_OF_CLIENT = frozenset({"REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "REMOTE_USER"})
+# What the key tells, or what is the same for all requests that the key stands for.
+_OF_ALL = frozenset(
+    {
+        *("REQUEST_METHOD", "PATH_INFO", "SCRIPT_NAME", "QUERY_STRING"),
+        *("SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "SERVER_SOFTWARE"),
+        *("CONTENT_TYPE", "CONTENT_LENGTH", "GATEWAY_INTERFACE"),
+        # Who uses the token is found by what Django notes of it.
+        *("CSRF_COOKIE", "CSRF_COOKIE_NEEDS_UPDATE"),
+    }
+)
 
 
 class WatchedEnviron(dict[str, Any]):
-    """An environ that notes which of the client's variables were read."""
+    """An environ that notes which variables were read that the key knows not."""
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
         super().__init__(environ)
         self.seen: set[str] = set()
 
     def _note(self, name: object) -> None:
-        if isinstance(name, str) and (name.startswith("HTTP_") or name in _OF_CLIENT):
-            self.seen.add(name)
+        if not isinstance(name, str) or name in _OF_ALL or name.startswith("wsgi."):
+            return
+        self.seen.add(name)
 
     def __getitem__(self, name: str) -> Any:
         self._note(name)

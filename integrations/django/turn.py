@@ -19,7 +19,12 @@ from dogpile.cache.integrations.django import apart
 from dogpile.cache.integrations.django.asked import Asked, has_session, of_client
 from dogpile.cache.integrations.django.responses import answered, headers_of, told
 from dogpile.cache.integrations.django.state import state
-from dogpile.cache.integrations.django.watch import USER, Watch, keyed_request
+from dogpile.cache.integrations.django.watch import (
+    SESSION,
+    USER,
+    Watch,
+    keyed_request,
+)
 from dogpile.cache.integrations.http import Outcome, Page
 from dogpile.cache.integrations.pages import SERVER_ERROR, kept_page, needs_client
 
@@ -159,7 +164,7 @@ class BaseTurn:
                 headers_of(response),
                 self._varied,
                 is_stream=response.streaming,
-                has_session=has_session(request),
+                has_session=SESSION in seen or has_session(request),
                 unkeyed=sorted(seen - self._keyed_names()),
             )
         wanted = self._asked.options.response_filter
@@ -170,13 +175,14 @@ class BaseTurn:
         return reason
 
     def _keyed_names(self) -> set[str]:
-        return {USER, *self._keyed}
+        return {USER, SESSION, *self._keyed}
 
     def _is_personal(self) -> bool:
         """Return whether what the view did may hang upon this very client."""
         seen = self._watch.seen
         return (
             USER in seen
+            or SESSION in seen
             or has_session(self._request)
             or bool(of_client(self._request))
             or bool(http.unkeyed_of(sorted(seen - self._keyed_names()), self._varied))

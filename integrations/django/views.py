@@ -317,7 +317,8 @@ async def _aanswer(
     now = asked.shelf.clock.time()
     if asked.shelf.is_short and not asked.wish and not asked.shelf.region.events.wanted:
         page = asked.shelf.region.get(asked.key)
-        if type(page) is Page and now < page.until:
+        is_good = type(page) is Page and now < page.until
+        if is_good and not asked.is_touched(is_async=True):
             return answered(request, page, http.hit_headers(page, now))
     if hasattr(request, "scope"):
         return await AsyncTurn(asked, keyed_names()).answer(now)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 USER = "user"
+SESSION = "session"
 SCOPE = "SCOPE"
 
 # What a request remembers once it was read off its headers or its query.
@@ -84,6 +85,15 @@ class WatchedCookies(dict[str, str]):
         return super().__len__()
 
 
+# What the key tells, or what is the same for all requests that the key stands for.
+_SCOPE_OF_ALL = frozenset(
+    {
+        *("type", "asgi", "http_version", "method", "scheme", "server"),
+        *("path", "root_path"),
+    }
+)
+
+
 class WatchedScope(dict[str, Any]):
     """What an ASGI server tells of a request; it has the headers, too."""
 
@@ -92,7 +102,8 @@ class WatchedScope(dict[str, Any]):
         self._seen = seen
 
     def _note(self, name: object) -> None:
-        if name in ("headers", "client", "query_string", "extensions"):
+        # A server, or a middleware, may tell anything of the client.
+        if name not in _SCOPE_OF_ALL:
             self._seen.add(SCOPE)
 
     def __getitem__(self, name: str) -> Any:
@@ -126,7 +137,7 @@ class Watch:
     def __init__(self, request: HttpRequest, query: str) -> None:
         self._request: Any = request
         self._query = query
-        #: The CGI names of what was read, and ``user`` for the user.
+        #: The CGI names of what was read; and ``user``, ``session``.
         self.seen: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -141,7 +152,7 @@ class Watch:
         cookies = request.COOKIES
         self._before = {
             name: remembered.get(name, _ABSENT)
-            for name in (*_REMEMBERED, *_OWN, "COOKIES", "user", "auser")
+            for name in (*_REMEMBERED, *_OWN, "COOKIES", "user", "auser", "session")
         }
         for name in _REMEMBERED:
             remembered.pop(name, None)
@@ -180,10 +191,14 @@ class Watch:
         request, seen = self._request, self.seen
         user = self._before["user"]
         if user is not _ABSENT:
-            request.user = SimpleLazyObject(_Noting(seen, lambda: user))
+            request.user = SimpleLazyObject(_Noting(seen, USER, lambda: user))
         auser = self._before["auser"]
         if auser is not _ABSENT:
-            request.auser = _Noting(seen, auser)
+            request.auser = _Noting(seen, USER, auser)
+        session = self._before["session"]
+        if session is not _ABSENT:
+            # Not all that it tells counts as reading it: its key does not.
+            request.session = SimpleLazyObject(_Noting(seen, SESSION, lambda: session))
 
 
 # What a request of one kind or another has beside them.
@@ -191,14 +206,18 @@ _OWN = ("content_type", "content_params", "environ", "scope")
 
 
 class _Noting:
-    """Calls a function, and notes that the user was asked for."""
+    """Calls a function, and notes what of the client was asked for.
 
-    def __init__(self, seen: set[str], function: Callable[..., Any]) -> None:
+    :param name: what is noted.
+    """
+
+    def __init__(self, seen: set[str], name: str, function: Callable[..., Any]) -> None:
         self._seen = seen
+        self._name = name
         self._function = function
 
     def __call__(self, *given: Any) -> Any:
-        self._seen.add(USER)
+        self._seen.add(self._name)
         return self._function(*given)
 
 
@@ -208,6 +227,9 @@ def _written_alike(request: HttpRequest, query: str) -> dict[str, Any]:
     header = settings.SECURE_PROXY_SSL_HEADER
     if header is not None and header[0] in request.META:
         found[header[0]] = header[1] if request.is_secure() else "http"
+    if settings.USE_X_FORWARDED_HOST and _FORWARDED_HOST in request.META:
+        # Which is in the key; what the client itself has sent is not.
+        found["HTTP_HOST"] = request.META[_FORWARDED_HOST]
     return found
 
 

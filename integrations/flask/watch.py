@@ -7,6 +7,7 @@ is not kept.
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -60,16 +61,32 @@ def watched(request: Request, query: str) -> Iterator[set[str]]:
     :return: the CGI names of what was read.
     """
     before = request.environ, request.headers, request.query_string
+    kind = type(request)
     environ = WatchedEnviron(request.environ)
     _forget(request)
     request.environ = environ
     request.headers = WatchedHeaders(environ)
     request.query_string = query.encode("ascii")
+    request.__class__ = _watching(kind)
     try:
         yield environ.seen
     finally:
+        request.__class__ = kind
         request.environ, request.headers, request.query_string = before
         _forget(request)
+
+
+@functools.cache
+def _watching(kind: type[Request]) -> type[Request]:
+    """Return a class of requests that read the client's address when asked for it.
+
+    A request has read it when it was made, for whoever may ask.
+    """
+
+    def remote_addr(self: Request) -> Any:
+        return self.environ.get("REMOTE_ADDR")
+
+    return type(kind.__name__, (kind,), {"remote_addr": property(remote_addr)})
 
 
 def _forget(request: Request) -> None:

@@ -743,6 +743,45 @@ class TestPrivacy:
 
         assert texts == ["ada1", "nobody2", "nobody3"]
 
+    @pytest.mark.parametrize(
+        "read",
+        [
+            lambda session: session.session_key,
+            lambda session: session.is_empty(),
+            lambda session: session.get_expiry_age(),
+            lambda session: isinstance(session, dict),
+        ],
+    )
+    def test_whatever_a_session_tells_is_for_its_client(
+        self, site: Site, read: Any
+    ) -> None:
+        @cached_view(60)
+        def index(request: Any) -> HttpResponse:
+            return HttpResponse(f"{read(request.session)} {site.called()}")
+
+        site.add(index)
+
+        with override_settings(MIDDLEWARE=WITH_SESSIONS):
+            answers = [site.get(), site.get()]
+
+        assert answers[0].content != answers[1].content
+        assert status_of(answers[0]).endswith("detail=session")
+
+    def test_the_host_behind_a_proxys_is_not_the_clients(self, site: Site) -> None:
+        @cached_view(60)
+        def index(request: Any) -> HttpResponse:
+            return HttpResponse(f"{request.META['HTTP_HOST']} {site.called()}")
+
+        site.add(index)
+
+        with override_settings(USE_X_FORWARDED_HOST=True):
+            texts = [
+                site.text(headers={"host": host, "x-forwarded-host": "example.com"})
+                for host in ("evil.example", "localhost")
+            ]
+
+        assert texts == ["example.com 1", "example.com 1"]
+
     def test_a_session_that_was_read_before_is_passed(self, site: Site) -> None:
         page(site)
         reading = "django_site.read_session"
@@ -963,6 +1002,9 @@ class TestPrivacy:
             lambda request: list(request.META.items()),
             lambda request: request.environ.get("HTTP_X_FORWARDED_HOST"),
             lambda request: request.META.get("REMOTE_ADDR"),
+            lambda request: request.META.get("SSL_CLIENT_S_DN"),
+            lambda request: request.META.get("RAW_URI"),
+            lambda request: request.environ.get("a.middleware"),
             lambda request: request.accepts("text/html"),
             lambda request: list(request.COOKIES),
             lambda request: request.get_signed_cookie("id", ""),
@@ -980,11 +1022,12 @@ class TestPrivacy:
         assert [site.text(**how), site.text(**how)] == ["1", "2"]
         assert "detail=unkeyed-" in status_of(site.get(**how))
 
-    def test_what_a_server_tells_is_seen_too(self, site: Site) -> None:
+    @pytest.mark.parametrize("name", ["headers", "user", "raw_path", "state"])
+    def test_what_a_server_tells_is_seen_too(self, site: Site, name: str) -> None:
         @cached_view(60)
         async def index(request: Any) -> HttpResponse:
-            found = [value for name, value in request.scope["headers"]]
-            return HttpResponse(site.called() + str(len(found) > 0))
+            request.scope.get(name)
+            return HttpResponse(site.called() + "True")
 
         site.add(index)
 

@@ -446,7 +446,9 @@ class TestGrace:
         assert first[1:] == second[1:]
         assert "http://site.example/n?q=1" in second
 
-    @pytest.mark.parametrize("what", ["session", "cookie", "header", "address"])
+    @pytest.mark.parametrize(
+        "what", ["session", "cookie", "header", "address", "remote_addr"]
+    )
     def test_a_refresh_that_wants_the_client_says_so(
         self, site: Site, what: str
     ) -> None:
@@ -455,6 +457,7 @@ class TestGrace:
             "cookie": lambda: request.cookies.get("name"),
             "header": lambda: request.headers.get("User-Agent"),
             "address": lambda: request.environ.get("REMOTE_ADDR"),
+            "remote_addr": lambda: request.remote_addr,
         }
         read = reads[what]
         errors: list[Any] = []
@@ -478,6 +481,29 @@ class TestGrace:
         [error] = errors
         assert isinstance(error, ConfigurationError)
         assert "in the background, where there is no client" in str(error)
+
+    @pytest.mark.parametrize(
+        "read",
+        [
+            lambda: request.remote_addr,
+            lambda: request.environ.get("SSL_CLIENT_S_DN"),
+            lambda: request.environ.get("RAW_URI"),
+            lambda: request.environ.get("REQUEST_URI"),
+            lambda: request.environ.get("a.middleware"),
+        ],
+    )
+    def test_what_a_server_tells_of_the_client_is_seen(
+        self, site: Site, read: Callable[[], Any]
+    ) -> None:
+        @site.app.get("/")
+        @site.cache.cached(60)
+        def index() -> str:
+            return f"{read()} {site.called()}"
+
+        answers = [site.get(), site.get()]
+
+        assert answers[0].data != answers[1].data
+        assert "detail=unkeyed-" in answers[0].headers["Cache-Status"]
 
     def test_a_refresh_ends_like_a_request(self, site: Site) -> None:
         ended: list[bool] = []
