@@ -18,7 +18,7 @@ from django.contrib.sessions.models import Session
 from django.db import connections, transaction
 from django.db.models.signals import post_delete
 from django.http import HttpResponse
-from django.test import Client, override_settings
+from django.test import Client, RequestFactory, override_settings
 from django.urls import path
 from django_books.models import Author, Book, Classic, Novel, Timed
 
@@ -616,6 +616,24 @@ class TestTransactions:
             transaction.set_rollback(True, using="books")
 
         assert (inside, async_to_sync(count)()) == (1, 0)
+
+    def test_an_async_page_knows_it_too(self) -> None:
+        @cached_view(60, tags=[Book])
+        async def index(request: Any) -> HttpResponse:
+            return HttpResponse(str(await sync_to_async(Book.objects.count)()))
+
+        def ask() -> bytes:
+            answer: HttpResponse = async_to_sync(index)(RequestFactory().get("/"))
+            return answer.content
+
+        before = [ask(), ask()]
+
+        with transaction.atomic(using="books"):
+            Book.objects.create(title="a")
+            inside = ask()
+            transaction.set_rollback(True, using="books")
+
+        assert (before, inside, ask()) == ([b"0", b"0"], b"1", b"0")
 
     def test_transactions_by_hand_are_told_at_once(self) -> None:
         titles = Counted()
