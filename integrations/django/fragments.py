@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dogpile.cache import NO_VALUE
+from dogpile.cache import NO_VALUE, Creation
 from dogpile.cache.integrations.django.handler import regions
 from dogpile.cache.integrations.django.transactions import (
     has_old_view,
     written_tags,
 )
+
+
+class OfClient(str):
+    """A text that one client alone may see: it is not kept."""
+
+    __slots__ = ()
 
 
 def fragment_tag(name: str) -> str:
@@ -29,6 +35,7 @@ def fragment(
 ) -> str:
     """Return a text, rendered in this thread if need be.
 
+    :param render: returns an :class:`OfClient` if the text is not to be kept.
     :param region: the region's name; ``None`` for the default one.
     :param policy: other fields of ``Policy``.
     """
@@ -38,9 +45,19 @@ def fragment(
     if has_old_view():
         stored = found.get(key, expiration_time, ignore_expiration=False)
         return render() if stored is NO_VALUE else str(stored)
+    own: list[str] = []
+
+    def create(creation: Creation) -> Any:
+        text = render()
+        own.append(text)
+        return creation.skip(text) if isinstance(text, OfClient) else text
+
     made: str = found.get_or_create(
-        key, render, expiration_time, in_place=True, tags=tags, **policy
+        key, create, expiration_time, in_place=True, tags=tags, **policy
     )
+    if isinstance(made, OfClient) and made not in own:
+        # Another request's, which this one has waited for.
+        return render()
     return made
 
 

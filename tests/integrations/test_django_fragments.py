@@ -12,8 +12,9 @@ pytest.importorskip("django")
 
 import django_site  # noqa: F401 - it configures Django
 from django.db import transaction
-from django.template import Context, Engine, TemplateSyntaxError
-from django.test import override_settings
+from django.middleware.csrf import get_token
+from django.template import Context, Engine, RequestContext, TemplateSyntaxError
+from django.test import RequestFactory, override_settings
 from django.utils import translation
 from django_books.models import Author, Book
 
@@ -26,6 +27,12 @@ ENGINE = Engine(
         "dogpile_cache": "dogpile.cache.integrations.django.templatetags.dogpile_cache"
     },
     builtins=["dogpile.cache.integrations.django.templatetags.dogpile_cache"],
+    loaders=[
+        (
+            "django.template.loaders.locmem.Loader",
+            {"form.html": "<form>{% csrf_token %}</form>"},
+        )
+    ],
 )
 
 
@@ -202,6 +209,83 @@ def test_models_are_tags() -> None:
     assert [page(**of), page(**of)] == ["4", "4"]
     book.delete()
     assert page(**of) == "5"
+
+
+class Visitor:
+    """A request of somebody with a CSRF token, and what a page shows of it."""
+
+    def __init__(self, secret: str, **variables: Any) -> None:
+        self.request = RequestFactory().get("/")
+        self.request.META["CSRF_COOKIE"] = secret * 32
+        self.variables = {"ask": lambda: get_token(self.request), **variables}
+
+    def sees(self, page: Page) -> str:
+        context = RequestContext(self.request, self.variables)
+        return str(page.template.render(context))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        '{% include "form.html" %}',
+        "{{ csrf_token }}",
+        "{{ ask }}",
+        '{% cached "inner" 9 %}{{ csrf_token }}{% endcached %}',
+    ],
+)
+@pytest.mark.parametrize("before", ["", "{{ csrf_token }}"])
+def test_a_part_with_a_token_is_kept_for_nobody(part: str, before: str) -> None:
+    page = Page(before + '{% cached "nav" 9 %}<i></i>' + part + "{% endcached %}")
+    one, two = Visitor("a"), Visitor("b")
+
+    shown = [each.sees(page).partition("<i></i>")[2] for each in (one, two)]
+
+    assert all(shown)
+    assert shown[0] != shown[1]
+    assert one.request.META["CSRF_COOKIE_NEEDS_UPDATE"]
+    assert two.request.META["CSRF_COOKIE_NEEDS_UPDATE"]
+
+
+def test_a_token_that_a_view_gives_is_kept_for_nobody() -> None:
+    page = Page('{% cached "nav" 9 %}{{ csrf_token }}{% endcached %}')
+
+    assert [page(csrf_token="a"), page(csrf_token="b")] == ["a", "b"]
+
+
+def test_a_token_outside_of_a_part_does_not_hinder_it() -> None:
+    page = Page(
+        '{{ csrf_token }}<i></i>{% cached "nav" 9 %}{{ of }}{% endcached %}'
+        "<i></i>{{ csrf_token }}"
+    )
+    visitors = [Visitor("a", of=1), Visitor("b", of=2)]
+
+    shown = [each.sees(page).split("<i></i>") for each in visitors]
+
+    assert [each[1] for each in shown] == ["1", "1"]
+    assert [each[0] == each[2] for each in shown] == [True, True]
+
+
+def test_a_crowd_shares_no_token() -> None:
+    page = Page('{% cached "nav" 9 %}{{ wait }}{{ csrf_token }}{% endcached %}')
+    barrier = threading.Barrier(6, timeout=30)
+    go = threading.Event()
+    texts: list[str] = []
+
+    def work(token: str) -> None:
+        barrier.wait()
+        texts.append(page(wait=lambda: go.wait(30) and "", csrf_token=token))
+
+    threads = [
+        threading.Thread(target=work, args=(token,), daemon=True) for token in "abcde"
+    ]
+    for thread in threads:
+        thread.start()
+    barrier.wait()
+    go.set()
+    for thread in threads:
+        thread.join(30)
+
+    assert sorted(texts) == ["a", "b", "c", "d", "e"]
 
 
 @pytest.mark.parametrize(

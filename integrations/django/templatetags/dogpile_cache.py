@@ -19,9 +19,14 @@ from django.utils.safestring import SafeString, mark_safe
 
 from dogpile.cache import CacheRegion, ConfigurationError
 from dogpile.cache.integrations.django import apart
-from dogpile.cache.integrations.django.fragments import fragment, fragment_tag
+from dogpile.cache.integrations.django.fragments import (
+    OfClient,
+    fragment,
+    fragment_tag,
+)
 from dogpile.cache.integrations.django.model_tags import listed, tag_names
 from dogpile.cache.integrations.django.rows import keyed
+from dogpile.cache.integrations.django.tokens import watch_token
 
 register: template.Library = template.Library()
 
@@ -129,13 +134,18 @@ class CachedNode(template.Node):
         policy = {"grace": options["grace"]} if "grace" in options else {}
         made = fragment(
             key,
-            lambda: str(self.nodelist.render(context)),
+            lambda: self._rendered(context),
             _seconds(seconds, self._template),
             region=region,
             tags=(fragment_tag(str(name)), *tags),
             **policy,
         )
         return mark_safe(made)  # noqa: S308 - the template has escaped it
+
+    def _rendered(self, context: Context) -> str:
+        with watch_token(context) as watch:
+            text = str(self.nodelist.render(context))
+        return OfClient(text) if watch.is_used else text
 
     @property
     def _template(self) -> str:
