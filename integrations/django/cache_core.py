@@ -20,35 +20,61 @@ from dogpile.cache import (
     Unserializable,
 )
 from dogpile.cache.integrations.django.cache_settings import AGES, keeper
-from dogpile.cache.integrations.django.cache_values import Making
+from dogpile.cache.integrations.django.cache_values import Making, Pickled, Plain
 from dogpile.cache.integrations.django.transactions import (
     ahas_old_view,
     has_old_view,
     written_tags,
 )
 
+_OF_SETTINGS = frozenset(
+    {"region", "default_timeout", "_store", "_values", "_is_culled"}
+)
+
 
 class CacheCore(BaseCache):
     """Settings, keys, times and failures of a cache; no I/O.
 
+    The settings are read at the first use, which raises
+    ``InvalidCacheBackendError`` where one is no use: Django's system checks make
+    every cache, and have to come to say what is wrong with it.
+
     :param location: ``LOCATION`` of the alias.
     :param params: the other settings of the alias.
-    :raises InvalidCacheBackendError: a setting is no use.
     """
 
     #: Its aliases stand among the regions of the project.
     has_region = True
+    #: The alias as a region, for whatever a cache of Django's cannot do.
+    region: CacheRegion
+    default_timeout: float | None
+    _store: CacheRegion
+    _values: Plain | Pickled
+    _is_culled: bool
 
     def __init__(self, location: Any, params: dict[str, Any]) -> None:
-        # Django takes a setting that is no use for one that is not there.
-        kept = keeper.find(location, params)
+        self._settings = location, params
+        options = params.get("OPTIONS")
+        if not isinstance(options, Mapping):
+            # Django would fail here already, and less clearly.
+            params = {**params, "OPTIONS": {}}
         super().__init__(params)
-        #: The alias as a region, for whatever a cache of Django's cannot do.
-        self.region: CacheRegion = kept.region
-        self.default_timeout: float | None = kept.timeout
+        # Django takes a setting that is no use for one that is not there.
+        del self.default_timeout
+
+    def __getattr__(self, name: str) -> Any:
+        """Read the settings, and keep what they come to."""
+        if name not in _OF_SETTINGS:
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}"
+            )
+        kept = keeper.find(*self._settings)
+        self.region = kept.region
+        self.default_timeout = kept.timeout
         self._store = kept.store
         self._values = kept.values
         self._is_culled = kept.is_culled
+        return vars(self)[name]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self.region!r}>"

@@ -197,9 +197,22 @@ class TestRefusals:
             ),
             pytest.raises(InvalidCacheBackendError, match=words) as refusal,
         ):
-            caches["default"]
+            caches["default"].get("key")
 
         assert "LOCATION" in str(refusal.value)
+
+    def test_it_is_told_at_each_use_and_not_by_asking_for_the_cache(self) -> None:
+        chosen = alias(OPTIONS={"grce": 1})
+        with override_settings(CACHES={"default": chosen}):
+            cache: Any = caches["default"]
+
+            for use in (lambda: cache.set("key", 1), lambda: cache.region):
+                with pytest.raises(InvalidCacheBackendError, match="'grace'"):
+                    use()
+
+    def test_what_a_cache_does_not_have_is_no_matter_of_settings(self) -> None:
+        with override_settings(CACHES={"default": alias(OPTIONS={"grce": 1})}):
+            assert not hasattr(caches["default"], "regoin")
 
     def test_no_password_is_shown(self) -> None:
         url = "redis://:s3cr3t@localhost/0?grce=1"
@@ -207,7 +220,7 @@ class TestRefusals:
             override_settings(CACHES={"default": alias(url)}),
             pytest.raises(InvalidCacheBackendError) as refusal,
         ):
-            caches["default"]
+            caches["default"].get("key")
 
         assert "s3cr3t" not in str(refusal.value)
 

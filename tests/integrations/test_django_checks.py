@@ -13,11 +13,12 @@ pytest.importorskip("django")
 
 import django_site  # noqa: F401 - it configures Django
 from django.core.checks import run_checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.test import override_settings
 
 from dogpile.cache import regions as of_process
 from dogpile.cache.integrations.django import regions
-from dogpile.cache.integrations.django.checks import check_settings
 
 OURS = "dogpile.cache.integrations.django.DogpileCache"
 DUMMY = "django.core.cache.backends.dummy.DummyCache"
@@ -36,12 +37,6 @@ def told(*, deploy: bool = False, **settings: Any) -> list[tuple[str, str]]:
     with override_settings(**settings):
         found = run_checks(tags=["caches"], include_deployment_checks=deploy)
     return _shortened(found)
-
-
-def told_alone(**settings: Any) -> list[tuple[str, str]]:
-    """Return the same where a check of Django's own fails at such a setting."""
-    with override_settings(**settings):
-        return _shortened(check_settings(None))
 
 
 def _shortened(found: list[Any]) -> list[tuple[str, str]]:
@@ -99,9 +94,33 @@ def test_an_unknown_setting_is_told() -> None:
     ],
 )
 def test_aliases_are_checked(chosen: Any, message: str) -> None:
-    [(name, text)] = told_alone(CACHES=chosen)
+    [(name, text)] = told(CACHES=chosen)
 
     assert (name, message in text) == ("E002", True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"CACHES": alias("memory", OPTIONS={"grce": 1})}, "E002"),
+        ({"CACHES": alias("memory", OPTIONS=["grace"])}, "E002"),
+        (
+            {
+                "CACHES": alias("pages"),
+                "DOGPILE_CACHE_REGIONS": {"pages": {"backend": "redus"}},
+            },
+            "E001",
+        ),
+    ],
+)
+def test_the_command_that_runs_all_checks_tells_it(
+    settings: dict[str, Any], kind: str
+) -> None:
+    with (
+        override_settings(**settings),
+        pytest.raises(SystemCheckError, match=f"dogpile_cache.{kind}"),
+    ):
+        call_command("check")
 
 
 def test_a_missing_library_is_told_with_its_extra(
@@ -111,7 +130,7 @@ def test_a_missing_library_is_told_with_its_extra(
 
     both = [
         *told(DOGPILE_CACHE_URL="redis://localhost"),
-        *told_alone(CACHES=alias("redis://localhost")),
+        *told(CACHES=alias("redis://localhost")),
     ]
 
     assert [name for name, _ in both] == ["E003", "E003"]
@@ -202,7 +221,7 @@ def test_what_works_is_good_on_deployment(tmp_path: Path) -> None:
 
 
 def test_passwords_are_not_shown() -> None:
-    found = told_alone(CACHES=alias("redis://:secret@localhost/x?grce=1"))
+    found = told(CACHES=alias("redis://:secret@localhost/x?grce=1"))
 
     assert [name for name, _ in found] == ["E002"]
     assert "secret" not in found[0][1]
