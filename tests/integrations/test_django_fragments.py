@@ -106,6 +106,20 @@ def test_a_template_that_was_changed_has_other_parts() -> None:
     assert [before(), after()] == ["1", "1!"]
 
 
+def test_a_block_around_a_part_has_a_part_in_each_template() -> None:
+    base = "{% block nav %}BASE{% endblock %}"
+    part = '{% block nav %}{% cached "nav" 9 %}NAME{{ called }}{% endcached %}'
+    pages = [
+        Page(
+            "{% extends base %}" + part.replace("NAME", name) + "{% endblock %}",
+        )
+        for name in "ab"
+    ]
+    variables = {"base": ENGINE.from_string(base)}
+
+    assert [page(**variables) for page in pages * 2] == ["a1", "b1", "a1", "b1"]
+
+
 def test_names_are_expressions() -> None:
     page = Page("{% cached name|lower seconds %}{{ called }}{% endcached %}")
 
@@ -296,6 +310,10 @@ def test_a_crowd_shares_no_token() -> None:
         ('{% cached "a" 1 regoin="b" %}{% endcached %}', "did you mean region=?"),
         ('{% cached "a" 1 colour="b" %}{% endcached %}', "takes no colour="),
         ('{% cached "a" 1 %}{% csrf_token %}{% endcached %}', "shown to all"),
+        (
+            '{% cached "a" 1 %}<{% block c %}{% endblock %}>{% endcached %}',
+            "put {% cached %} inside of the block",
+        ),
         ('{% cached "a" 1 %}', "Unclosed tag"),
     ],
 )
