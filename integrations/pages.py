@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from dogpile.cache import CacheRegion, Clock, Creation, Policy
+from dogpile.cache import CacheRegion, Clock, Creation, Policy, ValidationError
 from dogpile.cache.integrations import http
 
 #: Why a response is for one client alone; no cache on the way may keep it then.
@@ -99,16 +100,39 @@ def page_tags(
 
     :param name: the view's.
     :param tags: as of :class:`ViewOptions`.
+    :raises ValidationError: one names an argument that the view does not have.
     """
     found: list[Any] = list(view_tags(name, view_args))
     for tag in tags:
         if isinstance(tag, str):
-            found.append(tag.format(**view_args) if "{" in tag else tag)
+            found.append(_filled(name, tag, view_args) if "{" in tag else tag)
             continue
         made = tag(**view_args)
         is_one = isinstance(made, str) or not isinstance(made, Iterable)
         found.extend([made] if is_one else made)
     return found
+
+
+def _filled(name: str, tag: str, view_args: Mapping[str, Any]) -> str:
+    try:
+        return tag.format(**view_args)
+    except IndexError as error:
+        raise ValidationError(
+            f"the view {name!r}: the tag {tag!r} counts its arguments: name them"
+        ) from error
+    except KeyError as error:
+        wrong = str(error.args[0])
+        near = get_close_matches(wrong, view_args, n=1)
+        if near:
+            hint = f"did you mean {near[0]!r}?"
+        else:
+            hint = (
+                f"there are {', '.join(view_args)}" if view_args else "there are none"
+            )
+        raise ValidationError(
+            f"the view {name!r}: the tag {tag!r} names no argument {wrong!r} of it; "
+            f"{hint}"
+        ) from error
 
 
 class Shelf:

@@ -1233,6 +1233,17 @@ class TestPrivacy:
 
 
 class TestInvalidation:
+    def test_a_tag_of_an_argument_that_is_not_there_is_told(self, site: Site) -> None:
+        page(site, "<name>", "page", tags="page:{nmae}")
+
+        with pytest.raises(ValidationError) as refusal:
+            Client().get("/a")
+
+        assert str(refusal.value) == (
+            "the view 'page': the tag 'page:{nmae}' names no argument 'nmae' of it; "
+            "did you mean 'name'?"
+        )
+
     def test_a_tag_invalidates_pages(self, site: Site) -> None:
         page(site, "<name>", tags="page:{name}")
         before = [site.text("/a"), site.text("/b")]
