@@ -91,7 +91,8 @@ def _refuse(body: NodeList, tag: str) -> None:
             f"{{% csrf_token %}} within {{% {tag} %}}: the token of one client would "
             "be shown to all; put the form's token outside"
         )
-    for block in body.get_nodes_by_type(BlockNode):
+    blocks: list[Any] = body.get_nodes_by_type(BlockNode)
+    for block in blocks:
         raise template.TemplateSyntaxError(
             f"{{% block {block.name} %}} within {{% {tag} %}}: what one template puts "
             f"into it would be shown by all; put {{% {tag} %}} inside of the block"
