@@ -7,7 +7,14 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from dogpile.cache import CacheRegion, Clock, Creation, Policy, ValidationError
+from dogpile.cache import (
+    BACKENDS,
+    CacheRegion,
+    Clock,
+    Creation,
+    Policy,
+    ValidationError,
+)
 from dogpile.cache.integrations import http
 
 #: Why a response is for one client alone; no cache on the way may keep it then.
@@ -148,8 +155,21 @@ class Shelf:
             and not policy.early
             and not policy.jitter
         )
+        #: Its entries are anywhere at all.
+        self.is_storing: bool = not isinstance(
+            region.actual_backend, BACKENDS.load("dogpile.cache.null")
+        )
         self._passing: dict[str, float] = {}
         self._learned: dict[str, tuple[str, ...]] = {}
+
+    def made(self, fwd: str, page: http.Page) -> http.Outcome:
+        """Return how a request was answered whose page was made, and may be kept.
+
+        :param fwd: as of :class:`~dogpile.cache.integrations.http.Outcome`.
+        """
+        if not self.is_storing:
+            return http.Outcome(fwd)
+        return http.Outcome(fwd, page.until - page.created, is_stored=True)
 
     def learned(self, key: str) -> tuple[str, ...]:
         """Return the headers that a page has said it varies by."""

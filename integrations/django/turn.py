@@ -127,7 +127,7 @@ class BaseTurn:
         self._shelf.end_passing(self._key)
         if not state.http_headers:
             return response
-        outcome = Outcome(fwd, page.until - page.created, is_stored=True)
+        outcome = self._shelf.made(fwd, page)
         return self._kept(page, page.created, outcome)
 
     def _found(self, payload: Any, now: float) -> HttpResponseBase | None:

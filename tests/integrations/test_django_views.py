@@ -1378,3 +1378,13 @@ class TestBadInput:
 
         with pytest.raises(ConfigurationError, match="returned a NoneType"):
             Client().get("/")
+
+
+def test_nothing_is_said_to_be_stored_where_caching_is_off(tmp_path: Path) -> None:
+    site = Site(tmp_path, "memory", DOGPILE_CACHE_ENABLED=False)
+    page(site)
+
+    with site.settings:
+        answers = [status_of(site.get()) for _ in range(2)]
+
+    assert answers == ["dogpile; fwd=uri-miss"] * 2

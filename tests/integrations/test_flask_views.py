@@ -1055,3 +1055,12 @@ class TestBadInput:
 
         with pytest.raises(ConfigurationError, match="did you mean 'default'"):
             site.get()
+
+
+def test_nothing_is_said_to_be_stored_where_caching_is_off(tmp_path: Path) -> None:
+    site = Site(tmp_path, "memory", DOGPILE_CACHE_ENABLED=False)
+    page(site)
+
+    answers = [site.get().headers["Cache-Status"] for _ in range(2)]
+
+    assert answers == ["dogpile; fwd=uri-miss"] * 2
