@@ -213,6 +213,7 @@ def kept_page(
     creation: Creation,
     *,
     http_headers: bool,
+    extras: Iterable[tuple[str, Any]] = (),
 ) -> http.Page:
     """Return a response as it is kept, and say for how long it is fresh.
 
@@ -220,6 +221,7 @@ def kept_page(
     :param vary: the names of the headers that belong to the key.
     :param started: when its rendering began, in seconds since the epoch.
     :param http_headers: whether caches and clients are told about it.
+    :param extras: attributes of the response that its framework reads.
     """
     policy = shelf.region.policy.merged(options.policy)
     wished = options.lifetime
@@ -247,6 +249,7 @@ def kept_page(
         shelf.clock.time(),
         lifetime,
         may_be_stale=may_be_stale,
+        extras=extras,
     )
 
 
