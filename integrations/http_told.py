@@ -53,7 +53,7 @@ def told_headers(
     *,
     is_invalidated: bool,
 ) -> list[tuple[str, str]]:
-    """Return the headers of a page as it is kept: with ETag, Vary, Cache-Control.
+    """Return the headers of a kept page: with ETag, Vary, Cache-Control.
 
     What the view itself has said goes before.
 
