@@ -186,7 +186,7 @@ def read_page(payload: Any) -> Page | None:
         return None
     pairs = tuple((name, value) for name, value in headers)
     extras = tuple((name, value) for name, value in payload[-1])
-    return Page(status, pairs, body, *payload[3:-1], extras)
+    return Page(status, pairs, body, *payload[3:])._replace(extras=extras)
 
 
 def is_not_modified(environ: Environ, etag: str, last_modified: str) -> bool:
