@@ -244,7 +244,7 @@ class TestWhoMayHaveIt:
         region.put("a", 1)
         path: Any = region._bytes
         storage: Any = region.storage
-        learn = storage.marks_in_cache
+        learn = storage.marks.known
 
         def meanwhile(names: Any) -> Any:
             marks = learn(names)
@@ -254,7 +254,7 @@ class TestWhoMayHaveIt:
 
         region.get("a")
         path._space["known"] = path._space["known"]._replace(until=0.0)
-        monkeypatch.setattr(storage, "marks_in_cache", meanwhile)
+        monkeypatch.setattr(storage.marks, "known", meanwhile)
         path.arm()
 
         assert region.get("a") is NO_VALUE
