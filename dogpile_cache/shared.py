@@ -61,7 +61,7 @@ class Shared:
     def forget(self) -> None:
         """Be free in the child of a fork: a lost thread may hold the lock."""
         #: Held while a mark is kept.
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
 
     def protect(
         self, name: str, clock: Clock, overflow: Callable[[], tuple[str, Any]]
