@@ -120,7 +120,10 @@ def seconds(name: str, value: Any) -> float | None:
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValidationError(f"{name} is not a number or timedelta.")
+        raise ValidationError(
+            f"{name} is not a number or timedelta. It is {value!r}: give seconds, a "
+            "timedelta, or None for ever"
+        )
     if value == -1:
         return None
     if not value >= 0:

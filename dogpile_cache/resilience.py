@@ -22,6 +22,8 @@ from dogpile.cache.exception import BackendUnavailable
 # Seconds until the first try, and between the later ones at most.
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 4.0
+# Times that one caller makes up for what was missed while it did so.
+_MOST_ROUNDS = 20
 # Keys in the journal; beyond, the whole region is invalidated instead.
 _MOST_KEYS = 10_000
 
@@ -116,16 +118,17 @@ class Guard:
         self._lock = Lock()
         self._is_probing = False
 
-    def admit(self, name: str, given: tuple[Any, ...] = ()) -> None:
+    def admit(self, name: str, given: tuple[Any, ...] = ()) -> bool:
         """Let one caller try an open breaker, and refuse all others.
 
+        :return: whether this caller is the one; False if it has closed meanwhile.
         :raises BackendUnavailable: it is not time to try yet; the journal has
             what was refused.
         """
         with self._lock:
             now = self._clock.monotonic()
             if not self.is_open:
-                return
+                return False
             if self._is_probing or now < self._retry_at:
                 # Before anybody can find that nothing is left to be done.
                 self.journal.note(name, given)
@@ -136,11 +139,20 @@ class Guard:
                     f"it did not answer a moment ago; next try in {left:.1f} s",
                 )
             self._is_probing = True
+            return True
 
-    def failed(self, name: str, given: tuple[Any, ...]) -> None:
-        """Note that an operation did not reach the backend."""
+    def failed(
+        self, name: str, given: tuple[Any, ...], *, is_probe: bool = False
+    ) -> None:
+        """Note that an operation did not reach the backend.
+
+        :param is_probe: its caller had tried an open breaker. Of those that were
+            under way when it opened, none makes the next try come later.
+        """
         with self._lock:
             self.journal.note(name, given)
+            if self.is_open and not is_probe:
+                return
             self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
             self._retry_at = self._clock.monotonic() + self._pause
             self._is_probing = False
@@ -199,26 +211,32 @@ class Guard:
                     ops[step](*arguments)
                     self._done(step, arguments)
             except BaseException:
-                self.failed(name, given)
+                self.failed(name, given, is_probe=True)
                 raise
 
+        def close(given: tuple[Any, ...]) -> None:
+            for _ in range(_MOST_ROUNDS):
+                if self.recovered():
+                    return
+                replay(given)
+            self.let_go()  # the next one goes on
+
         def guarded(*given: Any, **how: Any) -> Any:
-            is_probe = self.is_open
+            is_probe = self.is_open and self.admit(name, given)
             if is_probe:
-                self.admit(name, given)
                 replay(given)
             try:
                 answer = operation(*given, **how)
             except BackendUnavailable:
-                self.failed(name, given)
+                self.failed(name, given, is_probe=is_probe)
                 raise
             except BaseException:
                 # It did answer, or this caller was interrupted.
                 if is_probe:
                     self.let_go()
                 raise
-            while is_probe and not self.recovered():
-                replay(given)
+            if is_probe:
+                close(given)
             return answer
 
         return guarded
@@ -259,25 +277,31 @@ class Guard:
                     await op(step)(*arguments)
                     self._done(step, arguments)
             except BaseException:
-                self.failed(name, given)
+                self.failed(name, given, is_probe=True)
                 raise
 
+        async def close(given: tuple[Any, ...]) -> None:
+            for _ in range(_MOST_ROUNDS):
+                if self.recovered():
+                    return
+                await replay(given)
+            self.let_go()  # the next one goes on
+
         async def guarded(*given: Any, **how: Any) -> Any:
-            is_probe = self.is_open
+            is_probe = self.is_open and self.admit(name, given)
             if is_probe:
-                self.admit(name, given)
                 await replay(given)
             try:
                 answer = await operation(*given, **how)
             except BackendUnavailable:
-                self.failed(name, given)
+                self.failed(name, given, is_probe=is_probe)
                 raise
             except BaseException:
                 if is_probe:
                     self.let_go()
                 raise
-            while is_probe and not self.recovered():
-                await replay(given)
+            if is_probe:
+                await close(given)
             return answer
 
         return guarded

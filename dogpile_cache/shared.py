@@ -55,13 +55,13 @@ class Shared:
         self.version: object = object()
         #: Another one whenever this process has written a record.
         self.written: object = object()
-        self.forget()
+        #: Held while a mark is kept.
+        self.lock: threading.Lock = threading.Lock()
         _shared.add(self)
 
     def forget(self) -> None:
         """Be free in the child of a fork: a lost thread may hold the lock."""
-        #: Held while a mark is kept.
-        self.lock: threading.Lock = threading.Lock()
+        self.lock = threading.Lock()
 
     def protect(
         self, name: str, clock: Clock, overflow: Callable[[], tuple[str, Any]]

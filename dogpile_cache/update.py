@@ -7,7 +7,12 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from dogpile.cache.api import NO_VALUE, CachedValue, Lease, NoValueType
-from dogpile.cache.exception import BackendError
+from dogpile.cache.creator import name_of
+from dogpile.cache.exception import (
+    BackendError,
+    ConfigurationError,
+    CoroutineCreatorError,
+)
 from dogpile.cache.flight import (
     ABANDONED,
     Flight,
@@ -28,6 +33,8 @@ Change: TypeAlias = Callable[[CachedValue | None], Any]
 # Seconds to wait for a holder of the lease. One that changes the value as well
 # needs less; what a creator is still at is not waited for.
 _PATIENCE = 0.5
+# More than any number of others write in between.
+_MOST_ROUNDS = 1000
 
 
 async def update(
@@ -68,7 +75,7 @@ def _change_here(
     """
     backend: Any = storage.actual
     entries: Any = storage.entries
-    while True:
+    for _ in range(_MOST_ROUNDS):
         with backend.lock:
             before, epoch = entries.get(key), storage.local.epoch
             found = storage.coding.decode(key, storage.ops["get"](key))
@@ -81,6 +88,15 @@ def _change_here(
             is_same = entries.get(key) is before
             if is_same and storage.local.put({key: value}, epoch):
                 return value
+    raise _restless(key)
+
+
+def _restless(key: Any) -> ConfigurationError:
+    return ConfigurationError(
+        f"update() of {str(key)[:40]!r} came to no end: its value was written each "
+        "time that the function was called; does the function write the key that it "
+        "changes?"
+    )
 
 
 async def _change_leased(
@@ -128,7 +144,7 @@ async def _turn(
 async def _change_in_turn(
     ports: Ports, storage: Storage, key: Any, change: Change, policy: Policy
 ) -> CachedValue | None:
-    while True:
+    for _ in range(_MOST_ROUNDS):
         lease = await _leased(ports, storage, key, policy)
         is_stored = False
         try:
@@ -154,6 +170,7 @@ async def _change_in_turn(
         if is_stored:
             return value
         # Somebody has written in between: it is their value that is changed now.
+    raise _restless(key)
 
 
 async def _leased(ports: Ports, storage: Storage, key: Any, policy: Policy) -> Lease:
@@ -173,6 +190,18 @@ async def _leased(ports: Ports, storage: Storage, key: Any, policy: Policy) -> L
         steal = clock.monotonic() >= give_up
         if not steal:
             await ports.pause(clock, next_pause())
+
+
+def _plain(change: Change, made: Any) -> Any:
+    """Return what a function made, unless it has to be awaited."""
+    if hasattr(made, "__await__"):
+        if hasattr(made, "close"):
+            made.close()  # else Python warns that it was never awaited
+        raise CoroutineCreatorError(
+            f"{name_of(change)} returns an awaitable, and update() takes a function "
+            "that returns the value itself: await what it needs before"
+        )
+    return made
 
 
 def _names(
@@ -195,7 +224,7 @@ def _changed(
     """Return what takes the place of a value, or ``None`` if nothing does."""
     is_fresh = storage.judge(found, policy, marks) in (FRESH, EARLY)
     old = found if is_fresh and found is not NO_VALUE else None
-    made = change(old)
+    made = _plain(change, change(old))
     if made is NO_VALUE:
         return None
     if isinstance(made, CachedValue):

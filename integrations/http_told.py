@@ -122,6 +122,7 @@ class Page(NamedTuple):
     :param finished: when it ended.
     :param until: when it gets stale; infinite for never.
     :param may_be_stale: it may be handed out after that.
+    :param extras: attributes of the response that its framework reads, by name.
     """
 
     status: int
@@ -133,6 +134,8 @@ class Page(NamedTuple):
     may_be_stale: bool
     etag: str
     last_modified: str
+    # Without a default: a page that was kept without them does not read as one.
+    extras: tuple[tuple[str, Any], ...]
 
 
 def make_page(
@@ -144,11 +147,13 @@ def make_page(
     lifetime: float | None,
     *,
     may_be_stale: bool,
+    extras: Iterable[tuple[str, Any]] = (),
 ) -> Page:
     """Return a response as it is kept.
 
     :param headers: as :func:`told_headers` returns them.
     :param lifetime: seconds from ``created``; ``None`` for ever.
+    :param extras: as of :class:`Page`.
     """
     kept = tuple(headers)
     by_name = {name.lower(): value for name, value in kept}
@@ -163,6 +168,7 @@ def make_page(
         may_be_stale,
         by_name.get("etag", ""),
         by_name.get("last-modified", ""),
+        tuple(extras),
     )
 
 
@@ -179,7 +185,8 @@ def read_page(payload: Any) -> Page | None:
     if not isinstance(status, int) or not isinstance(body, bytes):
         return None
     pairs = tuple((name, value) for name, value in headers)
-    return Page(status, pairs, body, *payload[3:])
+    extras = tuple((name, value) for name, value in payload[-1])
+    return Page(status, pairs, body, *payload[3:-1], extras)
 
 
 def is_not_modified(environ: Environ, etag: str, last_modified: str) -> bool:

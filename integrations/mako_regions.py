@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -14,8 +15,9 @@ from dogpile.cache.integrations.settings import build_region
 class TemplateRegions:
     """Regions by the names that templates have for them.
 
-    :param given: regions, names of regions of this process, or their settings;
-        ``None`` for all the regions of this process that have a name.
+    :param given: regions, names of regions, or their settings; ``None`` for all
+        the regions that have a name: those of Flask's current application, then
+        those of this process, then those of Django's settings.
     """
 
     def __init__(self, given: Mapping[str, Any] | None = None) -> None:
@@ -30,7 +32,7 @@ class TemplateRegions:
 
     def names(self) -> list[str]:
         """Return the names that a template may use."""
-        return sorted(regions if self._given is None else self._given)
+        return _names_in(self._scopes())
 
     def find(self, name: Any, where: str) -> Any:
         """Return a region.
@@ -39,33 +41,20 @@ class TemplateRegions:
         :param where: the template, for the error.
         :raises ValidationError: there is no such region.
         """
-        known: Mapping[str, Any] = regions if self._given is None else self._given
+        scopes = self._scopes()
         if name is None:
-            name = self._default(known, where)
-        found = known.get(name)
-        if found is None:
-            raise ValidationError(_unknown(name, known, where))
+            name = _default(scopes, where)
+        found = _first(name, scopes, where)
         if isinstance(found, (str, Mapping)):
             return self._built_from(name, found, where)
         return found
 
-    def _default(self, known: Mapping[str, Any], where: str) -> str:
-        names = list(known)
-        if len(names) == 1:
-            return names[0]
-        if "default" in known:
-            return "default"
-        raise ValidationError(
-            f'{where} names no region: write cache_region="..." in the tag, or give '
-            f"the lookup its cache_region= ({_listed(names)})"
-        )
+    def _scopes(self) -> list[Mapping[str, Any]]:
+        return _scopes_here() if self._given is None else [self._given]
 
     def _built_from(self, name: str, given: Any, where: str) -> Any:
         if isinstance(given, str) and "://" not in given:
-            found = regions.get(given)
-            if found is None:
-                raise ValidationError(_unknown(given, regions, where))
-            return found
+            return _first(given, _scopes_here(), where)
         with self._lock:
             built = self._built.get(name)
             if built is None or built[0] is not given:
@@ -73,6 +62,59 @@ class TemplateRegions:
                 region = build_region(name, given, where=place)
                 built = self._built[name] = (given, region)
         return built[1]
+
+
+def _scopes_here() -> list[Mapping[str, Any]]:
+    """Return the regions that are found by their names; the first ones win."""
+    # Two applications of Flask in a process may each have a region of one name.
+    return [*_of_flask(), regions, *_of_django()]
+
+
+# Templates need neither Flask nor Django: what is imported already is asked.
+
+
+def _of_flask() -> list[Mapping[str, Any]]:
+    if "dogpile.cache.integrations.flask.state" not in sys.modules:
+        return []
+    from dogpile.cache.integrations.flask.state import regions_here
+
+    return [regions_here()]
+
+
+def _of_django() -> list[Mapping[str, Any]]:
+    registry: Any = getattr(sys.modules.get("django.apps"), "apps", None)
+    # Where the registry is ready, the settings are configured.
+    if registry is None or not registry.apps_ready:
+        return []
+    if not registry.is_installed("dogpile.cache.integrations.django"):
+        return []
+    from dogpile.cache.integrations.django.handler import regions as of_project
+
+    return [of_project]
+
+
+def _default(scopes: Iterable[Mapping[str, Any]], where: str) -> str:
+    for known in scopes:
+        if len(known) == 1:
+            return next(iter(known))
+        if "default" in known:
+            return "default"
+    raise ValidationError(
+        f'{where} names no region: write cache_region="..." in the tag, or give '
+        f"the lookup its cache_region= ({_listed(_names_in(scopes))})"
+    )
+
+
+def _first(name: Any, scopes: Iterable[Mapping[str, Any]], where: str) -> Any:
+    for known in scopes:
+        found = known.get(name)
+        if found is not None:
+            return found
+    raise ValidationError(_unknown(name, _names_in(scopes), where))
+
+
+def _names_in(scopes: Iterable[Mapping[str, Any]]) -> list[str]:
+    return sorted({name for known in scopes for name in known})
 
 
 def _unknown(name: Any, known: Iterable[str], where: str) -> str:

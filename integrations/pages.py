@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from dogpile.cache import CacheRegion, Clock, Creation, Policy
+from dogpile.cache import (
+    BACKENDS,
+    CacheRegion,
+    Clock,
+    Creation,
+    Policy,
+    ValidationError,
+)
 from dogpile.cache.integrations import http
 
 #: Why a response is for one client alone; no cache on the way may keep it then.
@@ -99,16 +107,39 @@ def page_tags(
 
     :param name: the view's.
     :param tags: as of :class:`ViewOptions`.
+    :raises ValidationError: one names an argument that the view does not have.
     """
     found: list[Any] = list(view_tags(name, view_args))
     for tag in tags:
         if isinstance(tag, str):
-            found.append(tag.format(**view_args) if "{" in tag else tag)
+            found.append(_filled(name, tag, view_args) if "{" in tag else tag)
             continue
         made = tag(**view_args)
         is_one = isinstance(made, str) or not isinstance(made, Iterable)
         found.extend([made] if is_one else made)
     return found
+
+
+def _filled(name: str, tag: str, view_args: Mapping[str, Any]) -> str:
+    try:
+        return tag.format(**view_args)
+    except IndexError as error:
+        raise ValidationError(
+            f"the view {name!r}: the tag {tag!r} counts its arguments: name them"
+        ) from error
+    except KeyError as error:
+        wrong = str(error.args[0])
+        near = get_close_matches(wrong, view_args, n=1)
+        if near:
+            hint = f"did you mean {near[0]!r}?"
+        else:
+            hint = (
+                f"there are {', '.join(view_args)}" if view_args else "there are none"
+            )
+        raise ValidationError(
+            f"the view {name!r}: the tag {tag!r} names no argument {wrong!r} of it; "
+            f"{hint}"
+        ) from error
 
 
 class Shelf:
@@ -124,8 +155,21 @@ class Shelf:
             and not policy.early
             and not policy.jitter
         )
+        #: Its entries are anywhere at all.
+        self.is_storing: bool = not isinstance(
+            region.actual_backend, BACKENDS.load("dogpile.cache.null")
+        )
         self._passing: dict[str, float] = {}
         self._learned: dict[str, tuple[str, ...]] = {}
+
+    def made(self, fwd: str, page: http.Page) -> http.Outcome:
+        """Return how a request was answered whose page was made, and may be kept.
+
+        :param fwd: as of :class:`~dogpile.cache.integrations.http.Outcome`.
+        """
+        if not self.is_storing:
+            return http.Outcome(fwd)
+        return http.Outcome(fwd, page.until - page.created, is_stored=True)
 
     def learned(self, key: str) -> tuple[str, ...]:
         """Return the headers that a page has said it varies by."""
@@ -169,6 +213,7 @@ def kept_page(
     creation: Creation,
     *,
     http_headers: bool,
+    extras: Iterable[tuple[str, Any]] = (),
 ) -> http.Page:
     """Return a response as it is kept, and say for how long it is fresh.
 
@@ -176,6 +221,7 @@ def kept_page(
     :param vary: the names of the headers that belong to the key.
     :param started: when its rendering began, in seconds since the epoch.
     :param http_headers: whether caches and clients are told about it.
+    :param extras: attributes of the response that its framework reads.
     """
     policy = shelf.region.policy.merged(options.policy)
     wished = options.lifetime
@@ -203,6 +249,7 @@ def kept_page(
         shelf.clock.time(),
         lifetime,
         may_be_stale=may_be_stale,
+        extras=extras,
     )
 
 

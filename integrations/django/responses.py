@@ -40,19 +40,35 @@ def answered(
 ) -> HttpResponse:
     """Return a kept page as a response, or a 304."""
     if not state.http_headers:
-        return _response(page.status, page.body, page.headers)
+        return _whole(page, page.headers)
     meta = request.META
     if "HTTP_IF_NONE_MATCH" in meta or "HTTP_IF_MODIFIED_SINCE" in meta:
         is_same = page.status == _OK and http.is_not_modified(
             meta, page.etag, page.last_modified
         )
         if is_same:
-            return _response(_NOT_MODIFIED, b"", http.not_modified_headers(headers))
-    return _response(page.status, page.body, headers)
+            made = _response(_NOT_MODIFIED, b"", http.not_modified_headers(headers))
+            # A middleware tells it to clients, who update what they have by it.
+            return _marked(made, [each for each in page.extras if each[0] != _REASON])
+    return _whole(page, headers)
 
 
 _OK = 200
 _NOT_MODIFIED = 304
+_REASON = "reason_phrase"
+# What the decorators of Django have its middleware pass over.
+_EXEMPT = "xframe_options_exempt"
+
+
+def _whole(page: Page, headers: Iterable[tuple[str, str]]) -> HttpResponse:
+    made = _response(page.status, page.body, headers)
+    return _marked(made, page.extras) if page.extras else made
+
+
+def _marked(made: HttpResponse, extras: Iterable[tuple[str, Any]]) -> HttpResponse:
+    for name, value in extras:
+        setattr(made, name, value)
+    return made
 
 
 def _response(
@@ -62,6 +78,17 @@ def _response(
     made = HttpResponse(body, content_type="", status=status)
     made.headers = KeptHeaders(headers)
     return made
+
+
+def extras_of(response: Any) -> list[tuple[str, Any]]:
+    """Return what Django reads of a response beside status, headers and body."""
+    found: list[tuple[str, Any]] = []
+    if getattr(response, _EXEMPT, False):
+        found.append((_EXEMPT, True))
+    usual = HttpResponse(status=response.status_code).reason_phrase
+    if response.reason_phrase != usual:
+        found.append((_REASON, response.reason_phrase))
+    return found
 
 
 class KeptHeaders(ResponseHeaders):

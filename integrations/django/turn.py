@@ -17,7 +17,12 @@ from dogpile.cache import NO_VALUE, CacheRegion, ConfigurationError, Creation
 from dogpile.cache.integrations import http
 from dogpile.cache.integrations.django import apart
 from dogpile.cache.integrations.django.asked import Asked, has_session, of_client
-from dogpile.cache.integrations.django.responses import answered, headers_of, told
+from dogpile.cache.integrations.django.responses import (
+    answered,
+    extras_of,
+    headers_of,
+    told,
+)
 from dogpile.cache.integrations.django.state import state
 from dogpile.cache.integrations.django.watch import (
     SESSION,
@@ -127,7 +132,7 @@ class BaseTurn:
         self._shelf.end_passing(self._key)
         if not state.http_headers:
             return response
-        outcome = Outcome(fwd, page.until - page.created, is_stored=True)
+        outcome = self._shelf.made(fwd, page)
         return self._kept(page, page.created, outcome)
 
     def _found(self, payload: Any, now: float) -> HttpResponseBase | None:
@@ -249,4 +254,5 @@ class BaseTurn:
             started,
             creation,
             http_headers=state.http_headers,
+            extras=extras_of(response),
         )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 from flask.cli import AppGroup
 
 from dogpile.cache import NO_VALUE, BackendError, CacheRegion, ConfigurationError
+from dogpile.cache.integrations.commands import Asking, Unanswered
 from dogpile.cache.integrations.flask.extension import DogpileCache
 from dogpile.cache.integrations.flask.state import current_state
 
@@ -16,20 +20,25 @@ cli: AppGroup = AppGroup(
 _REGION = click.option("--region", "name", help="Its name; else the default region.")
 
 
-def _region(name: str | None) -> CacheRegion:
+@contextmanager
+def _asking() -> Iterator[None]:
+    """End a command with what went wrong."""
     try:
-        return current_state().region(name)
-    except ConfigurationError as error:
+        with Asking(current_state().regions.values()):
+            yield
+    except (BackendError, ConfigurationError, Unanswered) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _region(name: str | None) -> CacheRegion:
+    return current_state().region(name)
 
 
 @cli.command("regions")
 def show_regions() -> None:
     """List the regions with their backends."""
-    try:
+    with _asking():
         state = current_state()
-    except ConfigurationError as error:
-        raise click.ClickException(str(error)) from error
     for name, region in sorted(state.regions.items()):
         lifetime = region.expiration_time
         fresh = "for ever" if lifetime is None else f"{lifetime:g} s"
@@ -43,10 +52,8 @@ def show_regions() -> None:
 @_REGION
 def show(key: str, name: str | None) -> None:
     """Show the value of a key."""
-    try:
+    with _asking():
         found = _region(name).get(key)
-    except BackendError as error:
-        raise click.ClickException(str(error)) from error
     if found is NO_VALUE:
         raise click.ClickException(f"there is no value under {key!r}")
     click.echo(repr(found))
@@ -57,10 +64,8 @@ def show(key: str, name: str | None) -> None:
 @_REGION
 def delete(keys: tuple[str, ...], name: str | None) -> None:
     """Remove the values of keys."""
-    try:
+    with _asking():
         _region(name).delete_multi(keys)
-    except BackendError as error:
-        raise click.ClickException(str(error)) from error
 
 
 @cli.command("invalidate")
@@ -72,20 +77,16 @@ def invalidate(tags: tuple[str, ...], views: tuple[str, ...], soft: bool) -> Non
     if not tags and not views:
         raise click.UsageError("name a --tag or a --view; `clear` takes all")
     cache = DogpileCache()
-    try:
+    with _asking():
         if tags:
             cache.invalidate_tags(*tags, hard=not soft)
         for view in views:
             cache.invalidate_view(view, hard=not soft)
-    except (BackendError, ConfigurationError) as error:
-        raise click.ClickException(str(error)) from error
 
 
 @cli.command("clear")
 @_REGION
 def clear(name: str | None) -> None:
     """Invalidate a whole region, for every process."""
-    try:
+    with _asking():
         _region(name).invalidate()
-    except BackendError as error:
-        raise click.ClickException(str(error)) from error

@@ -77,7 +77,16 @@ class CacheTag(Extension):
             [nodes.Const(stem), name, expiration_time],
             [nodes.Keyword(key, value) for key, value in options.items()],
         )
-        return nodes.CallBlock(call, [], [], body).set_lineno(line)
+        made = nodes.CallBlock(call, [], [], body).set_lineno(line)
+        block = made.find(nodes.Block)
+        if block is not None:
+            parser.fail(
+                f"{{% block {block.name} %}} within {{% cache %}}: what one template "
+                "puts into it would be shown by all; put {% cache %} inside of the "
+                "block",
+                block.lineno,
+            )
+        return made
 
     def _fragment(
         self,

@@ -148,3 +148,9 @@ def current_state() -> State:
             "in `with app.app_context():`"
         )
     return state_of(current_app)
+
+
+def regions_here() -> Mapping[str, CacheRegion]:
+    """Return the regions of the current application; none outside of one."""
+    state = current_app.extensions.get(NAME) if has_app_context() else None
+    return {} if state is None else state.regions

@@ -281,7 +281,7 @@ class Turn:
                 self._state, self._app, response, Outcome(fwd, detail=self._detail)
             )
         self._shelf.end_passing(self._key)
-        outcome = Outcome(fwd, page.until - page.created, is_stored=True)
+        outcome = self._shelf.made(fwd, page)
         if not self._state.http_headers:
             tell(self._app, self._endpoint, outcome)
             return response  # type: ignore[no-any-return]  # as above

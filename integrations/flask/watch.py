@@ -7,7 +7,6 @@ is not kept.
 
 from __future__ import annotations
 
-import functools
 import io
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -76,17 +75,24 @@ def watched(request: Request, query: str) -> Iterator[set[str]]:
         _forget(request)
 
 
-@functools.cache
+_watching_kinds: dict[type[Request], type[Request]] = {}
+
+
 def _watching(kind: type[Request]) -> type[Request]:
     """Return a class of requests that read the client's address when asked for it.
 
     A request has read it when it was made, for whoever may ask.
     """
+    found = _watching_kinds.get(kind)
+    if found is None:
+        address = {"remote_addr": property(_remote_addr)}
+        found = _watching_kinds[kind] = type(kind.__name__, (kind,), address)
+    return found
 
-    def remote_addr(self: Request) -> Any:
-        return self.environ.get("REMOTE_ADDR")
 
-    return type(kind.__name__, (kind,), {"remote_addr": property(remote_addr)})
+def _remote_addr(request: Request) -> str | None:
+    address: str | None = request.environ.get("REMOTE_ADDR")
+    return address
 
 
 def _forget(request: Request) -> None:

@@ -139,3 +139,39 @@ def test_pages_are_invalidated_by_their_view() -> None:
 def test_bad_input_is_told(arguments: list[str], message: str) -> None:
     with pytest.raises(CommandError, match=message):
         run(*arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("get", "key"),
+        ("delete", "key"),
+        ("invalidate", "--tag", "nav"),
+        ("invalidate", "--view", "book"),
+        ("invalidate", "--model", "django_books.Book", "--soft"),
+        ("invalidate", "--fragment", "nav"),
+        ("clear",),
+    ],
+)
+def test_a_server_that_does_not_answer_is_an_error(arguments: tuple[str, ...]) -> None:
+    pytest.importorskip("redis")
+    # Nobody listens at a port that was never opened.
+    dead = {"default": {"url": "redis://127.0.0.1:1"}}
+    with (
+        override_settings(DOGPILE_CACHE_REGIONS=dead),
+        pytest.raises(CommandError, match="the region 'default' did not answer"),
+    ):
+        run(*arguments)
+
+
+def test_an_alias_that_is_no_use_is_told() -> None:
+    ours = "dogpile.cache.integrations.django.DogpileCache"
+    chosen = {"default": {"BACKEND": ours}, "bad": {"BACKEND": ours, "TIMEOUTS": 1}}
+    with (
+        override_settings(CACHES=chosen),
+        pytest.raises(CommandError, match="did you mean 'TIMEOUT'"),
+    ):
+        run("invalidate", "--tag", "nav")
+    with override_settings(CACHES=chosen):
+        # It is in the way of nothing that has nothing to do with it.
+        assert run("clear", "--region", "pages") == ""

@@ -106,6 +106,20 @@ def test_a_template_that_was_changed_has_other_parts() -> None:
     assert [before(), after()] == ["1", "1!"]
 
 
+def test_a_block_around_a_part_has_a_part_in_each_template() -> None:
+    base = "{% block nav %}BASE{% endblock %}"
+    part = '{% block nav %}{% cached "nav" 9 %}NAME{{ called }}{% endcached %}'
+    pages = [
+        Page(
+            "{% extends base %}" + part.replace("NAME", name) + "{% endblock %}",
+        )
+        for name in "ab"
+    ]
+    variables = {"base": ENGINE.from_string(base)}
+
+    assert [page(**variables) for page in pages * 2] == ["a1", "b1", "a1", "b1"]
+
+
 def test_names_are_expressions() -> None:
     page = Page("{% cached name|lower seconds %}{{ called }}{% endcached %}")
 
@@ -267,12 +281,11 @@ def test_a_token_outside_of_a_part_does_not_hinder_it() -> None:
 
 def test_a_crowd_shares_no_token() -> None:
     page = Page('{% cached "nav" 9 %}{{ wait }}{{ csrf_token }}{% endcached %}')
-    barrier = threading.Barrier(6, timeout=30)
-    go = threading.Event()
+    missed, go = threading.Semaphore(0), threading.Event()
+    regions["default"].on("miss", lambda event: missed.release())
     texts: list[str] = []
 
     def work(token: str) -> None:
-        barrier.wait()
         texts.append(page(wait=lambda: go.wait(30) and "", csrf_token=token))
 
     threads = [
@@ -280,7 +293,7 @@ def test_a_crowd_shares_no_token() -> None:
     ]
     for thread in threads:
         thread.start()
-    barrier.wait()
+    assert all(missed.acquire(timeout=30) for _ in threads)
     go.set()
     for thread in threads:
         thread.join(30)
@@ -296,6 +309,10 @@ def test_a_crowd_shares_no_token() -> None:
         ('{% cached "a" 1 regoin="b" %}{% endcached %}', "did you mean region=?"),
         ('{% cached "a" 1 colour="b" %}{% endcached %}', "takes no colour="),
         ('{% cached "a" 1 %}{% csrf_token %}{% endcached %}', "shown to all"),
+        (
+            '{% cached "a" 1 %}<{% block c %}{% endblock %}>{% endcached %}',
+            "put {% cached %} inside of the block",
+        ),
         ('{% cached "a" 1 %}', "Unclosed tag"),
     ],
 )

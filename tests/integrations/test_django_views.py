@@ -22,6 +22,7 @@ from django.urls import path
 from django.utils import translation
 from django.utils.decorators import method_decorator
 from django.views import View
+from django.views.decorators.clickjacking import xframe_options_exempt
 from django.views.decorators.csrf import csrf_exempt
 
 from dogpile.cache import ConfigurationError, ValidationError
@@ -1233,6 +1234,17 @@ class TestPrivacy:
 
 
 class TestInvalidation:
+    def test_a_tag_of_an_argument_that_is_not_there_is_told(self, site: Site) -> None:
+        page(site, "<name>", "page", tags="page:{nmae}")
+
+        with pytest.raises(ValidationError) as refusal:
+            Client().get("/a")
+
+        assert str(refusal.value) == (
+            "the view 'page': the tag 'page:{nmae}' names no argument 'nmae' of it; "
+            "did you mean 'name'?"
+        )
+
     def test_a_tag_invalidates_pages(self, site: Site) -> None:
         page(site, "<name>", tags="page:{name}")
         before = [site.text("/a"), site.text("/b")]
@@ -1367,3 +1379,53 @@ class TestBadInput:
 
         with pytest.raises(ConfigurationError, match="returned a NoneType"):
             Client().get("/")
+
+
+def test_nothing_is_said_to_be_stored_where_caching_is_off(tmp_path: Path) -> None:
+    site = Site(tmp_path, "memory", DOGPILE_CACHE_ENABLED=False)
+    page(site)
+
+    with site.settings:
+        answers = [status_of(site.get()) for _ in range(2)]
+
+    assert answers == ["dogpile; fwd=uri-miss"] * 2
+
+
+FRAMES = "django.middleware.clickjacking.XFrameOptionsMiddleware"
+
+
+@pytest.mark.parametrize("http_headers", [True, False])
+@pytest.mark.parametrize("decorator", [cached_view(60), cache_page(60)])
+def test_what_a_decorator_has_exempted_stays_so(
+    site: Site, decorator: Any, http_headers: bool
+) -> None:
+    view = decorator(xframe_options_exempt(lambda request: HttpResponse("framed")))
+    site.add(view)
+    settings = {"MIDDLEWARE": [FRAMES], "DOGPILE_CACHE_HTTP_HEADERS": http_headers}
+
+    with override_settings(**settings):
+        answers = [site.get(), site.get()]
+        since = {"If-None-Match": answers[0].headers.get("ETag", "")}
+        answers.append(site.get(headers=since))
+
+    assert ["X-Frame-Options" in each.headers for each in answers] == [False] * 3
+    assert answers[2].status_code == (304 if http_headers else 200)
+
+
+def test_what_is_not_exempted_is_not(site: Site) -> None:
+    page(site)
+
+    with override_settings(MIDDLEWARE=[FRAMES]):
+        answers = [site.get(), site.get()]
+
+    assert [each.headers["X-Frame-Options"] for each in answers] == ["DENY"] * 2
+
+
+def test_a_reason_phrase_is_kept(site: Site) -> None:
+    site.add(cached_view(60)(lambda request: HttpResponse("page", reason="Fine")))
+
+    first, second = site.get(), site.get()
+    unchanged = site.get(headers={"If-None-Match": first.headers["ETag"]})
+
+    assert [first.reason_phrase, second.reason_phrase] == ["Fine", "Fine"]
+    assert (unchanged.status_code, unchanged.reason_phrase) == (304, "Not Modified")

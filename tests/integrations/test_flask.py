@@ -474,6 +474,19 @@ class TestJinja:
 
         assert told == ["a.html", "b.html"]
 
+    def test_a_block_around_a_fragment_has_one_in_each_template(
+        self, app: Flask
+    ) -> None:
+        part = "{% block nav %}{% cache 'nav' %}NAME{% endcache %}{% endblock %}"
+        child = "{% extends 'base.html' %}" + part
+        sources = {name: child.replace("NAME", name) for name in ("a.html", "b.html")}
+        base = {"base.html": "{% block nav %}{% endblock %}"}
+        app.jinja_env.loader = DictLoader({**sources, **base})
+
+        told = [app.jinja_env.get_template(name).render() for name in sources]
+
+        assert told == ["a.html", "b.html"]
+
     def test_a_changed_template_has_new_fragments(self, app: Flask) -> None:
         sources = {"a.html": "{% cache 'box', 60 %}old{% endcache %}"}
         app.jinja_env.loader = DictLoader(sources)
@@ -573,6 +586,10 @@ class TestJinja:
             ("{% cache 'a', 60, tag='b' %}x{% endcache %}", "takes no tag="),
             ("{% cache 'a', tags='b', tags='c' %}x{% endcache %}", "got tags= twice"),
             ("{% cache 'a' %}x", "endcache"),
+            (
+                "{% cache 'a' %}<{% block c %}{% endblock %}>{% endcache %}",
+                "put {% cache %} inside of the block",
+            ),
         ],
     )
     def test_odd_tags_are_refused(self, app: Flask, source: str, message: str) -> None:

@@ -131,3 +131,39 @@ def test_who_listens_hears_what_became_of_a_request(app: Flask) -> None:
         ("index", "dogpile; hit"),
         ("index", "dogpile; fwd=bypass; detail=authorization"),
     ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["get", "key"],
+        ["delete", "key"],
+        ["delete", "key", "other"],
+        ["invalidate", "--tag", "news"],
+        ["invalidate", "--view", "index"],
+        ["invalidate", "--tag", "news", "--soft"],
+        ["clear"],
+    ],
+)
+def test_a_server_that_does_not_answer_is_an_error(arguments: list[str]) -> None:
+    pytest.importorskip("redis")
+    app = Flask("site")
+    # Nobody listens at a port that was never opened.
+    app.config["DOGPILE_CACHE_URL"] = "redis://127.0.0.1:1"
+    app.secret_key = "a secret of the tests, long enough"
+    cache = DogpileCache(app)
+    app.cli.add_command(cli)
+    app.add_url_rule("/", "index", cache.cached(60)(lambda: "page"))
+
+    status, told = run(app, *arguments)
+
+    assert (status, "the region 'default/site' did not answer" in told) == (1, True)
+
+
+def test_a_value_that_is_none_is_shown_and_no_error(
+    app: Flask, cache: DogpileCache
+) -> None:
+    with app.app_context():
+        cache["pages"].put("key", None)
+
+    assert run(app, "get", "key", "--region", "pages") == (0, "None\n")

@@ -946,6 +946,27 @@ class TestPrivacy:
 
 
 class TestInvalidation:
+    @pytest.mark.parametrize(
+        ("rule", "tag", "words"),
+        [
+            ("/<name>", "item:{nmae}", "names no argument 'nmae' of it; did you mean"),
+            ("/<name>", "item:{pk}", "no argument 'pk' of it; there are name"),
+            ("/a", "item:{pk}", "no argument 'pk' of it; there are none"),
+            ("/<name>", "item:{}", "counts its arguments: name them"),
+        ],
+    )
+    def test_a_tag_of_an_argument_that_is_not_there_is_told(
+        self, site: Site, rule: str, tag: str, words: str
+    ) -> None:
+        page(site, rule, tags=tag)
+        site.app.testing = True
+
+        with pytest.raises(ValidationError) as refusal:
+            site.get("/a")
+
+        assert f"the view 'page': the tag {tag!r} " in str(refusal.value)
+        assert words in str(refusal.value)
+
     def test_a_tag_invalidates_pages(self, site: Site) -> None:
         page(site, "/<name>", tags=["all", "item:{name}", lambda name: [f"x:{name}"]])
         before = [site.text("/a"), site.text("/b")]
@@ -1034,3 +1055,12 @@ class TestBadInput:
 
         with pytest.raises(ConfigurationError, match="did you mean 'default'"):
             site.get()
+
+
+def test_nothing_is_said_to_be_stored_where_caching_is_off(tmp_path: Path) -> None:
+    site = Site(tmp_path, "memory", DOGPILE_CACHE_ENABLED=False)
+    page(site)
+
+    answers = [site.get().headers["Cache-Status"] for _ in range(2)]
+
+    assert answers == ["dogpile; fwd=uri-miss"] * 2

@@ -397,6 +397,7 @@ class TestPage:
             101.0,
             lifetime,
             may_be_stale=True,
+            extras=[("reason_phrase", "Fine")],
         )
 
     def test_a_page_tells_its_age(self) -> None:
@@ -422,8 +423,13 @@ class TestPage:
         page = self.page()
 
         assert http.read_page(pickle.loads(pickle.dumps(page))) == page
-        as_list = [*page[:1], [list(pair) for pair in page.headers], *page[2:]]
+        headers = [list(pair) for pair in page.headers]
+        extras = [list(pair) for pair in page.extras]
+        as_list = [*page[:1], headers, *page[2:-1], extras]
         assert http.read_page(as_list) == page
+
+    def test_a_page_that_was_kept_without_extras_is_none(self) -> None:
+        assert http.read_page(list(self.page()[:-1])) is None
 
     @pytest.mark.parametrize("payload", [None, "text", (), [1, 2], [None] * 9])
     def test_what_is_no_page_is_none(self, payload: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -97,6 +98,10 @@ def _no_named_regions(monkeypatch: pytest.MonkeyPatch) -> None:
     """See to it that a test finds only the regions that it names itself."""
     for name in list(dogpile.cache.regions):
         monkeypatch.delitem(dogpile.cache.regions, name)
+    registry = sys.modules.get("django.apps")
+    if registry is not None:
+        # Another test's site, whose regions templates would find.
+        monkeypatch.setattr(registry.apps, "apps_ready", False)
 
 
 def write(folder: Path, templates: Mapping[str, str]) -> None:

@@ -349,3 +349,49 @@ def test_loops_close_it_by_the_same_rules(clock: FakeClock) -> None:
 
     assert called == [("get", "a"), ("delete_multi", ["key"]), ("delete", "b")]
     assert not guard.is_open
+
+
+def test_those_that_were_under_way_together_do_not_make_the_next_try_come_later(
+    clock: FakeClock,
+) -> None:
+    guard, held = guard_on(clock), Held("nothing")
+
+    for _ in range(8):
+        guard.failed("get", ("a",))
+    clock.advance(0.6)
+    guard.wrap("get", held.ops)("a")
+
+    assert not guard.is_open
+
+
+def test_a_try_that_fails_makes_the_next_one_come_later(clock: FakeClock) -> None:
+    guard, held = guard_on(clock), Held("nothing")
+    guard.failed("get", ("a",))
+    clock.advance(0.6)
+    assert guard.admit("get")
+
+    guard.failed("get", ("a",), is_probe=True)
+    clock.advance(0.6)
+
+    with pytest.raises(BackendUnavailable):
+        guard.wrap("get", held.ops)("a")
+
+
+def test_one_caller_does_not_make_up_for_others_for_ever(clock: FakeClock) -> None:
+    guard = guard_on(clock)
+    replayed: list[Any] = []
+
+    def delete_multi(keys: list[Any]) -> None:
+        replayed.append(keys)
+        with pytest.raises(BackendUnavailable):
+            guard.admit("delete", (f"key {len(replayed)}",))
+
+    ops: dict[str, Any] = {"get": lambda key: None, "delete_multi": delete_multi}
+    guard.failed("delete", ("key 0",))
+    clock.advance(5)
+
+    guard.wrap("get", ops)("a")
+
+    assert guard.is_open
+    assert len(replayed) < 100
+    assert guard.journal

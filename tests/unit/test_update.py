@@ -17,6 +17,7 @@ from dogpile.cache import (
     CachedValue,
     CacheRegion,
     ConfigurationError,
+    CoroutineCreatorError,
     CreationCycleError,
     make_region,
 )
@@ -140,6 +141,27 @@ class TestUpdate:
 
         assert seen[-1] == 1000
         assert answer == region.get("n") == 1001
+
+    def test_a_function_that_writes_its_own_key_is_told_so(
+        self, make: Maker, kind: str
+    ) -> None:
+        region = make(kind)
+
+        with pytest.raises(ConfigurationError, match="function write the key"):
+            region.update("n", lambda old: region.put("n", 5))
+
+        assert region.get("n") == 5
+
+    def test_a_coroutine_function_is_refused(self, make: Maker, kind: str) -> None:
+        async def change(old: CachedValue | None) -> int:
+            return 1
+
+        region = make(kind)
+
+        with pytest.raises(CoroutineCreatorError, match="change returns an awaitable"):
+            region.update("n", change)
+
+        assert region.get("n") is NO_VALUE
 
     def test_tasks_lose_no_change_of_each_other(self, make: Maker, kind: str) -> None:
         region = make(kind, clock=SYSTEM_CLOCK)

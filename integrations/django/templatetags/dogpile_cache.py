@@ -15,6 +15,7 @@ from django import template
 from django.template.base import FilterExpression, NodeList, Parser, Token, token_kwargs
 from django.template.context import Context
 from django.template.defaulttags import CsrfTokenNode
+from django.template.loader_tags import BlockNode
 from django.utils.safestring import SafeString, mark_safe
 
 from dogpile.cache import CacheRegion, ConfigurationError
@@ -74,17 +75,28 @@ def cached(parser: Parser, token: Token) -> CachedNode:
     tokens: list[Any] = list(parser.tokens)
     body = parser.parse((f"end{first}",))
     parser.delete_first_token()
-    if body.get_nodes_by_type(CsrfTokenNode):
-        raise template.TemplateSyntaxError(
-            f"{{% csrf_token %}} within {{% {first} %}}: the token of one client would "
-            "be shown to all; put the form's token outside"
-        )
+    _refuse(body, first)
     # They are there in the order from the last one to the first.
     source = tokens[len(parser.tokens) :]
     return CachedNode(body, _print_of(source), positional, options)
 
 
 _MOST_POSITIONAL = 2
+
+
+def _refuse(body: NodeList, tag: str) -> None:
+    """Refuse a part that shows what is not the same for all."""
+    if body.get_nodes_by_type(CsrfTokenNode):
+        raise template.TemplateSyntaxError(
+            f"{{% csrf_token %}} within {{% {tag} %}}: the token of one client would "
+            "be shown to all; put the form's token outside"
+        )
+    blocks: list[Any] = body.get_nodes_by_type(BlockNode)
+    for block in blocks:
+        raise template.TemplateSyntaxError(
+            f"{{% block {block.name} %}} within {{% {tag} %}}: what one template puts "
+            f"into it would be shown by all; put {{% {tag} %}} inside of the block"
+        )
 
 
 def _outside_quotes(bit: str) -> str:

@@ -7,10 +7,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.apps import apps
+from django.core.cache.backends.base import InvalidCacheBackendError
 from django.core.management.base import BaseCommand, CommandError
 from django.urls import NoReverseMatch
 
 from dogpile.cache import NO_VALUE, BackendError, CacheRegion, ConfigurationError
+from dogpile.cache.integrations.commands import Asking, Unanswered
 from dogpile.cache.integrations.django import (
     invalidate_fragment,
     invalidate_model,
@@ -64,7 +66,13 @@ class Command(BaseCommand):
         """Run a sub-command."""
         try:
             said, text = _PARTS[options["part"]](options)
-        except (BackendError, ConfigurationError, NoReverseMatch) as error:
+        except (
+            BackendError,
+            ConfigurationError,
+            InvalidCacheBackendError,
+            NoReverseMatch,
+            Unanswered,
+        ) as error:
             raise CommandError(str(error)) from error
         if options["json"]:
             self.stdout.write(json.dumps(said, default=repr, sort_keys=True))
@@ -110,7 +118,8 @@ def _time(seconds: Any) -> str:
 
 def _show(options: dict[str, Any]) -> _Said:
     region, key = _region(options), options["key"]
-    found = region.get_value_metadata(key)
+    with Asking([region]):
+        found = region.get_value_metadata(key)
     if found is None or found.payload is NO_VALUE:
         raise CommandError(f"there is no value under {key!r}")
     created = found.metadata["ct"]
@@ -123,7 +132,9 @@ def _show(options: dict[str, Any]) -> _Said:
 
 
 def _delete(options: dict[str, Any]) -> _Said:
-    _region(options).delete_multi(options["keys"])
+    region = _region(options)
+    with Asking([region]):
+        region.delete_multi(options["keys"])
     return {"deleted": options["keys"]}, ""
 
 
@@ -134,15 +145,16 @@ def _invalidate(options: dict[str, Any]) -> _Said:
     is_hard = not options["soft"]
     # Before anything is invalidated: one that is misspelt must not do half.
     models = [_model(label) for label in options["model"]]
-    for view in options["view"]:
-        invalidate_view(view, hard=is_hard)
-    for name in options["fragment"]:
-        invalidate_fragment(name, hard=is_hard)
-    if models:
-        invalidate_model(*models, hard=is_hard)
-    if options["tag"]:
-        for region in {id(each): each for each in regions.values()}.values():
-            region.invalidate_tags(*options["tag"], hard=is_hard)
+    with Asking(regions.values()):
+        for view in options["view"]:
+            invalidate_view(view, hard=is_hard)
+        for name in options["fragment"]:
+            invalidate_fragment(name, hard=is_hard)
+        if models:
+            invalidate_model(*models, hard=is_hard)
+        if options["tag"]:
+            for region in {id(each): each for each in regions.values()}.values():
+                region.invalidate_tags(*options["tag"], hard=is_hard)
     done = {kind: options[kind] for kind in _KINDS if options[kind]}
     return {"invalidated": done, "soft": not is_hard}, ""
 
@@ -158,7 +170,8 @@ def _model(label: str) -> Any:
 
 def _clear(options: dict[str, Any]) -> _Said:
     region = _region(options)
-    region.invalidate()
+    with Asking([region]):
+        region.invalidate()
     return {"cleared": options["region"] or regions.default}, ""
 
 
