@@ -185,11 +185,13 @@ class Guard:
             self.is_open = False
             return True
 
-    def _due(self) -> list[tuple[str, tuple[Any, ...]]]:
+    def due(self) -> list[tuple[str, tuple[Any, ...]]]:
+        """Return the operations that make up for what was missed."""
         with self._lock:
             return self.journal.steps()
 
-    def _done(self, step: str, given: tuple[Any, ...]) -> None:
+    def done(self, step: str, given: tuple[Any, ...]) -> None:
+        """Note that one of them was made up for."""
         with self._lock:
             self.journal.done(step, given)
 
@@ -203,43 +205,7 @@ class Guard:
 
         :param ops: all operations, for the replay.
         """
-        operation = ops[name]
-
-        def replay(given: tuple[Any, ...]) -> None:
-            try:
-                for step, arguments in self._due():
-                    ops[step](*arguments)
-                    self._done(step, arguments)
-            except BaseException:
-                self.failed(name, given, is_probe=True)
-                raise
-
-        def close(given: tuple[Any, ...]) -> None:
-            for _ in range(_MOST_ROUNDS):
-                if self.recovered():
-                    return
-                replay(given)
-            self.let_go()  # the next one goes on
-
-        def guarded(*given: Any, **how: Any) -> Any:
-            is_probe = self.is_open and self.admit(name, given)
-            if is_probe:
-                replay(given)
-            try:
-                answer = operation(*given, **how)
-            except BackendUnavailable:
-                self.failed(name, given, is_probe=is_probe)
-                raise
-            except BaseException:
-                # It did answer, or this caller was interrupted.
-                if is_probe:
-                    self.let_go()
-                raise
-            if is_probe:
-                close(given)
-            return answer
-
-        return guarded
+        return _Guarded(self, name, ops)
 
     def wrap_read(
         self, name: str, ops: Mapping[str, Callable[..., Any]]
@@ -269,42 +235,110 @@ class Guard:
 
         :param op: returns the native operation of a name.
         """
-        operation = op(name)
+        return _AsyncGuarded(self, name, op).call
 
-        async def replay(given: tuple[Any, ...]) -> None:
-            try:
-                for step, arguments in self._due():
-                    await op(step)(*arguments)
-                    self._done(step, arguments)
-            except BaseException:
-                self.failed(name, given, is_probe=True)
-                raise
 
-        async def close(given: tuple[Any, ...]) -> None:
-            for _ in range(_MOST_ROUNDS):
-                if self.recovered():
-                    return
-                await replay(given)
-            self.let_go()  # the next one goes on
+class _Guarded:
+    """An operation inside a breaker, for threads."""
 
-        async def guarded(*given: Any, **how: Any) -> Any:
-            is_probe = self.is_open and self.admit(name, given)
+    __slots__ = ("_guard", "_name", "_operation", "_ops")
+
+    def __init__(
+        self, guard: Guard, name: str, ops: Mapping[str, Callable[..., Any]]
+    ) -> None:
+        self._guard = guard
+        self._name = name
+        self._ops = ops
+        self._operation = ops[name]
+
+    def __call__(self, *given: Any, **how: Any) -> Any:
+        guard, name = self._guard, self._name
+        is_probe = guard.is_open and guard.admit(name, given)
+        if is_probe:
+            self._replay(given)
+        try:
+            answer = self._operation(*given, **how)
+        except BackendUnavailable:
+            guard.failed(name, given, is_probe=is_probe)
+            raise
+        except BaseException:
+            # It did answer, or this caller was interrupted.
             if is_probe:
-                await replay(given)
-            try:
-                answer = await operation(*given, **how)
-            except BackendUnavailable:
-                self.failed(name, given, is_probe=is_probe)
-                raise
-            except BaseException:
-                if is_probe:
-                    self.let_go()
-                raise
-            if is_probe:
-                await close(given)
-            return answer
+                guard.let_go()
+            raise
+        if is_probe:
+            self._close(given)
+        return answer
 
-        return guarded
+    def _replay(self, given: tuple[Any, ...]) -> None:
+        guard = self._guard
+        try:
+            for step, arguments in guard.due():
+                self._ops[step](*arguments)
+                guard.done(step, arguments)
+        except BaseException:
+            guard.failed(self._name, given, is_probe=True)
+            raise
+
+    def _close(self, given: tuple[Any, ...]) -> None:
+        for _ in range(_MOST_ROUNDS):
+            if self._guard.recovered():
+                return
+            self._replay(given)
+        self._guard.let_go()  # the next one goes on
+
+
+class _AsyncGuarded:
+    """The same for event loops."""
+
+    __slots__ = ("_guard", "_name", "_op", "_operation")
+
+    def __init__(
+        self,
+        guard: Guard,
+        name: str,
+        op: Callable[[str], Callable[..., Awaitable[Any]]],
+    ) -> None:
+        self._guard = guard
+        self._name = name
+        self._op = op
+        self._operation = op(name)
+
+    async def call(self, *given: Any, **how: Any) -> Any:
+        """Call the operation."""
+        guard, name = self._guard, self._name
+        is_probe = guard.is_open and guard.admit(name, given)
+        if is_probe:
+            await self._replay(given)
+        try:
+            answer = await self._operation(*given, **how)
+        except BackendUnavailable:
+            guard.failed(name, given, is_probe=is_probe)
+            raise
+        except BaseException:
+            if is_probe:
+                guard.let_go()
+            raise
+        if is_probe:
+            await self._close(given)
+        return answer
+
+    async def _replay(self, given: tuple[Any, ...]) -> None:
+        guard = self._guard
+        try:
+            for step, arguments in guard.due():
+                await self._op(step)(*arguments)
+                guard.done(step, arguments)
+        except BaseException:
+            guard.failed(self._name, given, is_probe=True)
+            raise
+
+    async def _close(self, given: tuple[Any, ...]) -> None:
+        for _ in range(_MOST_ROUNDS):
+            if self._guard.recovered():
+                return
+            await self._replay(given)
+        self._guard.let_go()
 
 
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()

@@ -326,7 +326,7 @@ def _seconds(text: str) -> float:
 def lifetime_of(
     headers: Iterable[tuple[str, str]], expiration_time: float | None
 ) -> tuple[float | None, bool]:
-    """Return for how long a response is fresh, and whether it may be stale then.
+    """Return how long a response is fresh, and whether it may be stale.
 
     :param expiration_time: what the view was decorated with; the response may
         say less by ``s-maxage`` or ``max-age``.

@@ -53,7 +53,7 @@ def told_headers(
     *,
     is_invalidated: bool,
 ) -> list[tuple[str, str]]:
-    """Return the headers of a page as it is kept: with ETag, Vary, Cache-Control.
+    """Return the headers of a kept page: with ETag, Vary, Cache-Control.
 
     What the view itself has said goes before.
 
@@ -186,7 +186,7 @@ def read_page(payload: Any) -> Page | None:
         return None
     pairs = tuple((name, value) for name, value in headers)
     extras = tuple((name, value) for name, value in payload[-1])
-    return Page(status, pairs, body, *payload[3:-1], extras)
+    return Page(status, pairs, body, *payload[3:])._replace(extras=extras)
 
 
 def is_not_modified(environ: Environ, etag: str, last_modified: str) -> bool:

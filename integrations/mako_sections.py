@@ -113,7 +113,7 @@ def _section(call: ast.Call, around: set[str]) -> Section:
 
 
 def page_of(context: Any, template: Any) -> str:
-    """Return the URI of the page that is rendered, where the template is no page.
+    """Return the URI of the rendered page, where the template is none.
 
     :param template: whose section is rendered.
     """

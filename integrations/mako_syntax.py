@@ -29,7 +29,7 @@ _JOINED = frozenset({"cache_key", "cache_region", "cache_tags", "cache_vary"})
 
 
 def translate(source: str) -> str:
-    """Return a template's source as Mako takes it; its lines stay where they are.
+    """Return a template's source as Mako takes it; its lines stay.
 
     Within the tags ``page``, ``def``, ``block`` and ``text`` a bare ``cached=True``
     is quoted, and an expression beside a text, as in ``cache_tags="user:${id}"``,

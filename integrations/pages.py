@@ -254,7 +254,7 @@ def kept_page(
 
 
 def needs_client(view: str, reason: str) -> str:
-    """Return what is wrong with a view that wants its client in the background.
+    """Tell what is wrong with a view that has no client, and wants one.
 
     :param reason: as of :func:`~dogpile.cache.integrations.http.why_not_kept`.
     """

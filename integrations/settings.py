@@ -134,7 +134,7 @@ def build_region(
 
 
 def backend_name(name: str) -> str:
-    """Return the full name of a backend: ``"redis"`` is ``"dogpile.cache.redis"``.
+    """Return the full name of a backend, such as that of ``"redis"``.
 
     :raises PluginNotFound: there is no such backend, or more than one.
     """
@@ -159,7 +159,7 @@ def backend_name(name: str) -> str:
 def signing_keys(
     secret_key: str | bytes | None, fallbacks: Iterable[str | bytes] = ()
 ) -> list[bytes]:
-    """Return the keys that sign cached values: derived, never the secret itself.
+    """Return the keys that sign values: derived, never the secret itself.
 
     By HKDF (RFC 5869) with HMAC-SHA256 and a fixed label.
 

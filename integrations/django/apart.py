@@ -49,7 +49,7 @@ def is_home(*, is_async: bool) -> bool:
 
 
 def ends_soon() -> bool:
-    """Return whether the running event loop ends with the call that it runs for.
+    """Return whether the running event loop ends with its one call.
 
     What goes on in its background would end with it.
     """

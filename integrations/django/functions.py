@@ -260,7 +260,7 @@ class Remembering:
 
 
 def _readable(tag: Any) -> Any:
-    """Return a tag as a region reads it: a name, or a function of the arguments."""
+    """Return a tag as a region reads it: a name, or a function."""
     if isinstance(tag, (str, type, Model)) or not callable(tag):
         return tag_names([tag])[0]
 

@@ -126,7 +126,7 @@ def is_covered(label: str) -> bool:
 
 @functools.cache
 def _relatives(model: type[Model]) -> tuple[tuple[str, str], ...]:
-    """Return what a row of a model is a row of: labels, and attributes of keys.
+    """Return what a row of a model is one of: labels, attributes of keys.
 
     A row of a model that inherits from another has columns there; and what
     inherits from it shows its columns, under keys that are not known here.

@@ -127,7 +127,7 @@ def has_old_view() -> bool:
 
 
 async def ahas_old_view() -> bool:
-    """Return whether the thread that waits for this coroutine sees what was before.
+    """Return whether the thread that waits for this sees what was before.
 
     Nobody waits in a task of a server's own, which has no transaction either.
     """
