@@ -111,7 +111,7 @@ class FastPath:
             key_of = "key_of(key)"
         self._space.update(
             entries=self._entries,
-            key_of=storage.key,
+            key_of=storage.coding.key,
             clock=storage.clock.source,
             NO_VALUE=NO_VALUE,
             OTHERWISE=OTHERWISE,
@@ -172,7 +172,7 @@ class FastPath:
         if policy.merged(_PLAIN) != policy or self._region.async_creation_runner:
             return None
         epoch = self._backend.epoch
-        marks = storage.marks(storage.records)
+        marks = storage.generations.read(storage.records)
         if policy.expiration_time is None and storage.was_soft(marks):
             return None
         metadata = storage.metadata(0.0, policy, marks)

@@ -85,7 +85,7 @@ class BytesPath:
             and hasattr(storage.coder, "shape")
             and storage.backend is storage.actual
             and storage.invalidator is None
-            and not storage.holds_records
+            and not storage.marks.is_held
             and policy.on_backend_error != "stale"
             and not (policy.early or policy.jitter or policy.tags)
             and storage.generation_ttl > 0
@@ -107,8 +107,8 @@ class BytesPath:
             arm=self.arm,
             clock=storage.clock.source,
             first=shape.header and shape.header[0],
-            key_of=storage.key,
-            keys_of=storage.keys,
+            key_of=storage.coding.key,
+            keys_of=storage.coding.keys,
             least=(shape.header or b"") + b"0",
             loads=shape.loads,
             mangled=storage.mangler,
@@ -171,12 +171,12 @@ class BytesPath:
         is_current = version is known.version and clock.monotonic() < known.until
         if is_current and known.since <= now < known.till:
             return
-        marks = storage.marks_in_cache(storage.records)
+        marks = storage.marks.known(storage.records)
         if marks is None or self._is_retired:
             return
         # An invalidation from here on makes another version, with which this is
         # never used.
-        self._space["known"] = self._learn(storage.known_until, version, now, marks)
+        self._space["known"] = self._learn(storage.marks.until, version, now, marks)
         self._forget_if_retired()
 
     def _learn(

@@ -43,7 +43,7 @@ async def answer_many(
     """
     if not names:
         return []
-    keys = storage.keys(names)
+    keys = storage.coding.keys(names)
     by_key = dict(zip(keys, names, strict=True))
     if raws is not None and not isinstance(raws, BackendError):
         raws = list(dict(zip(keys, raws, strict=True)).values())

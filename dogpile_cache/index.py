@@ -130,7 +130,7 @@ class Index:
         if storage is None or plain is None:
             return OTHERWISE
         if self._is_mangled:
-            key = storage.key(key)
+            key = storage.coding.key(key)
         if key in self._entries:
             return OTHERWISE
         if len(parts) == 1 and type(parts[0]) in _INDEXED:

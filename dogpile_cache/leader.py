@@ -87,18 +87,18 @@ async def _create_here(
 ) -> Any:
     """Create a value of a backend whose entries are in this process."""
     if call.key in storage.entries:  # type: ignore[operator]  # asked before
-        found = storage.decode(call.key, storage.ops["get"](call.key))
+        found = storage.coding.decode(call.key, storage.ops["get"](call.key))
         fresh = _made_meanwhile(storage, call, found, seen)
         if fresh is not None:
             return fresh[0]
-    marks = storage.marks(call.records)
+    marks = storage.generations.read(call.records)
     try:
         made = await run_creator(ports, storage, call, flight, seen)
     except Exception:
         await keep_stale(ports, storage, call.key, flight, None, call.policy, seen)
         raise
     payload, value = _value_of(storage, call, seen, marks, made)
-    if value is not None and storage.commit_entry(flight, value) is None:
+    if value is not None and storage.local.commit(flight, value) is None:
         storage.events.emit("refused_commit", call.name)
     return payload
 
@@ -109,7 +109,7 @@ def _made_meanwhile(
     """Return the payload if somebody has created the value in the meantime."""
     if found is NO_VALUE:
         return None
-    marks = storage.marks(_records(call, found))
+    marks = storage.generations.read(_records(call, found))
     verdict = storage.judge(found, call.policy, marks, explicit=call.explicit)
     if waits_after_failure(storage, Seen(found, verdict, marks), call.policy):
         return (found.payload,)
@@ -203,7 +203,7 @@ async def _acquire(
         lease: Lease = await ports.call(
             storage, "lease", call.key, seconds, after=after, steal=steal
         )
-        found = storage.decode(call.key, lease.found)
+        found = storage.coding.decode(call.key, lease.found)
         marks = await records(ports, storage, _records(call, found))
         verdict = storage.judge(found, call.policy, marks, explicit=call.explicit)
         now = Seen(found, verdict, marks)
@@ -330,7 +330,7 @@ async def _commit(
         await _release(ports, storage, call, lease)
         return
     try:
-        raw = storage.encode(call.key, value)
+        raw = storage.coding.encode(call.key, value)
         ttl = kept_for(value.metadata, storage.policy)
         flight.seal()
         if not await ports.call(storage, "commit", lease, raw, ttl=ttl):
@@ -409,9 +409,9 @@ async def keep_stale(
     metadata = {**seen.value.metadata, "f": [failures, retry_at]}
     kept = CachedValue(seen.value.payload, metadata)
     if storage.entries is not None:
-        return storage.commit_entry(flight, kept) is not None
+        return storage.local.commit(flight, kept) is not None
     try:
-        raw = storage.encode(key, kept)
+        raw = storage.coding.encode(key, kept)
         ttl = kept_for(metadata, storage.policy)
         return bool(await ports.call(storage, "commit", lease, raw, ttl=ttl))
     except (BackendError, CodecError):

@@ -119,7 +119,7 @@ async def _lease(
         job.flight.seal()
     try:
         leases = await _ask(ports, storage, many, keys)
-        values = [storage.decode(lease.key, lease.found) for lease in leases]
+        values = [storage.coding.decode(lease.key, lease.found) for lease in leases]
         known = await records(ports, storage, many.records)
         marks = await marks_for(ports, storage, values, many.records, known)
     except BackendError as error:
@@ -244,11 +244,11 @@ async def _store(
         metadata = storage.metadata(started, many.policy, marks, more=more)
         made = CachedValue(value, metadata)
         if storage.entries is not None:
-            if storage.commit_entry(job.flight, made) is None:
+            if storage.local.commit(job.flight, made) is None:
                 storage.events.emit("refused_commit", job.name)
             continue
         try:
-            batch.append((lease, storage.encode(job.key, made)))
+            batch.append((lease, storage.coding.encode(job.key, made)))
         except CodecError as error:
             storage.events.emit("backend_error", job.name, error=error)
             warn_once(storage, many.creator, error)

@@ -8,11 +8,12 @@ from typing import Any
 from dogpile.cache.api import NO_VALUE, CachedValue, Lease, NoValueType
 from dogpile.cache.creation import Seen
 from dogpile.cache.exception import BackendError, BackendUnavailable
+from dogpile.cache.generations import new_id
 from dogpile.cache.invalidation import NEVER, renewed
 from dogpile.cache.policy import EARLY, FRESH, MISS, Policy, kept_for
 from dogpile.cache.ports import Ports, in_thread
 from dogpile.cache.records import note, records
-from dogpile.cache.storage import Storage, new_id
+from dogpile.cache.storage import Storage
 
 
 async def read(
@@ -42,7 +43,7 @@ async def read_multi(
     """
     if isinstance(raws, BackendError):
         raise raws
-    marks = storage.marks_in_cache(names)
+    marks = storage.marks.known(names)
     before = storage.shared.written
     held: Sequence[Any]
     if raws is not None:
@@ -57,7 +58,7 @@ async def read_multi(
         held = await ports.call(storage, "get_multi", list(keys))
     if marks is None:
         marks = await records(ports, storage, tuple(names))
-    decode = storage.decode
+    decode = storage.coding.decode
     values = [decode(key, raw) for key, raw in zip(keys, held, strict=True)]
     storage.remember(zip(keys, values, strict=True))
     return values, await marks_for(ports, storage, values, names, marks)
@@ -163,9 +164,9 @@ async def get(
     """
     names = storage.records_for(policy)
     try:
-        value, marks = await read(ports, storage, storage.key(name), names)
+        value, marks = await read(ports, storage, storage.coding.key(name), names)
     except BackendError as error:
-        return without_backend(storage, policy, error, storage.key(name)).value
+        return without_backend(storage, policy, error, storage.coding.key(name)).value
     good = is_good(storage, value, policy, marks, by_age=by_age, explicit=explicit)
     if storage.events.wanted:
         emit_get(storage, name, good)
@@ -188,7 +189,7 @@ async def get_multi(
     """
     if not names:
         return []
-    keys = storage.keys(names)
+    keys = storage.coding.keys(names)
     try:
         values, marks = await read_multi(
             ports, storage, keys, storage.records_for(policy), raws
@@ -244,10 +245,10 @@ async def put_multi(
     """
     if not mapping:
         return
-    by_key = {storage.key(name): payload for name, payload in mapping.items()}
+    by_key = {storage.coding.key(name): payload for name, payload in mapping.items()}
     is_stored = False
     while not is_stored:
-        epoch = storage.epoch
+        epoch = storage.local.epoch
         try:
             marks = await records(ports, storage, storage.records_for(policy))
         except BackendUnavailable:
@@ -274,8 +275,8 @@ async def store_multi(
     :return: False if they have to be read anew; nothing is stored.
     """
     if storage.entries is not None:
-        return storage.put_entries(values, epoch)
-    raws = {key: storage.encode(key, value) for key, value in values.items()}
+        return storage.local.put(values, epoch)
+    raws = {key: storage.coding.encode(key, value) for key, value in values.items()}
     storage.forget(raws)
     how = {}
     if storage.capabilities.ttl:
@@ -293,10 +294,10 @@ async def delete_multi(ports: Ports, storage: Storage, names: Sequence[Any]) -> 
     """Delete values, and void what is being created under their keys."""
     if not names:
         return
-    keys = [storage.key(name) for name in names]
+    keys = [storage.coding.key(name) for name in names]
     if storage.entries is not None:
         for key in keys:
-            storage.delete_entry(key)
+            storage.local.delete(key)
     else:
         storage.forget(keys)
         try:
@@ -324,19 +325,19 @@ async def invalidate(
         storage.invalidator.invalidate(hard)
         names, whole = (), False
     for name in names:
-        if storage.holds_records:
-            storage.renew_held(name, hard=hard)
+        if storage.marks.is_held:
+            storage.marks.renew(name, hard=hard)
             continue
         mark = None if hard else await _softened(ports, storage, name)
         if mark is None:
-            known = storage.shared.marks.get(name, (NEVER, 0.0))[0]
+            known = storage.marks.last(name)
             mark = renewed(known, new_id(), hard=hard)
-            raw = storage.record_value(name, mark)
+            raw = storage.generations.value(name, mark)
             try:
                 await ports.call(storage, "set_record", name, raw)
             except BackendUnavailable as error:
                 _require_journal(storage, error)
-        storage.note_written(name, mark)
+        storage.marks.note_written(name, mark)
     storage.start_epoch(is_end=hard and whole)
     if "invalidate" in storage.events.wanted:
         storage.events.emit("invalidate", hard=hard, records=tuple(names))
@@ -369,7 +370,7 @@ async def _softened(ports: Ports, storage: Storage, name: str) -> str | None:
                 storage, "lease_record", name, seconds, steal=True
             )
             mark = renewed(held, new_id(), hard=False)
-            raw = storage.record_value(name, mark)
+            raw = storage.generations.value(name, mark)
             is_same = _mark_of(storage, name, lease.found) == held
             if is_same and await ports.call(storage, "commit_record", lease, raw):
                 return mark
@@ -385,13 +386,13 @@ _TRIES = 20
 
 
 def _mark_of(storage: Storage, name: str, raw: Any) -> str:
-    value = storage.decode(name, raw)
+    value = storage.coding.decode(name, raw)
     return NEVER if value is NO_VALUE else str(value.payload)
 
 
 async def is_locked(ports: Ports, storage: Storage, name: Any) -> bool:
     """Return whether the value of a key is being created, here or elsewhere."""
-    key = storage.key(name)
+    key = storage.coding.key(name)
     if storage.flights.is_flying(key):
         return True
     if storage.entries is not None:
@@ -409,7 +410,7 @@ async def close(storage: Storage, seconds: float) -> None:
     :param seconds: to wait at most.
     """
     await in_thread(lambda: storage.pending.wait(seconds))
-    native = storage.async_op("close")
+    native = storage.shared.async_op("close")
     if native is not None:
         await native()
     storage.backend.close()

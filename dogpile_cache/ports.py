@@ -194,7 +194,7 @@ class LoopPorts:
         """Await a native operation, call a quick one, have a thread call others."""
         if storage.capabilities.inline:
             return storage.ops[name](*given, **how)
-        native = storage.async_op(name)
+        native = storage.shared.async_op(name)
         if native is not None:
             return await native(*given, **how)
         operation = storage.ops[name]

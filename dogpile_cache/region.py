@@ -253,7 +253,7 @@ class CacheRegion(AsyncTwins):
             parent=None if parent is None else parent.storage,
             before=before,
         )
-        self._storage.watchers[self] = self._watch()
+        self._storage.shared.watchers[self] = self._watch()
         self._bind()
         if before is not None:
             self._storage.start_epoch()  # what is fresh may be another thing now
@@ -477,7 +477,7 @@ class CacheRegion(AsyncTwins):
             if policy.hard_timeout is not None:  # kept by another thread
                 policy = policy.merged({"hard_timeout": None})
         return Call(
-            storage.key(key),
+            storage.coding.key(key),
             key,
             creator,
             policy,
@@ -526,7 +526,7 @@ class CacheRegion(AsyncTwins):
         wished, explicit = self._wishes(expiration_time, None, {})
         by_age = self._by_age(expiration_time, ignore_expiration)
         names = storage.records_for(wished)
-        stored = storage.key(key)
+        stored = storage.coding.key(key)
         try:
             if isinstance(raw, BackendError):
                 raise raw

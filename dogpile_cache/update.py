@@ -53,7 +53,7 @@ async def update(
     :return: the payload that is stored now, or ``NO_VALUE``.
     :raises BackendError: the backend failed.
     """
-    key = storage.key(name)
+    key = storage.coding.key(name)
     if storage.entries is not None:
         value = _change_here(storage, key, change, policy)
     else:
@@ -77,16 +77,16 @@ def _change_here(
     entries: Any = storage.entries
     for _ in range(_MOST_ROUNDS):
         with backend.lock:
-            before, epoch = entries.get(key), storage.epoch
-            found = storage.decode(key, storage.ops["get"](key))
-            marks = storage.marks(_names(storage, policy, found))
+            before, epoch = entries.get(key), storage.local.epoch
+            found = storage.coding.decode(key, storage.ops["get"](key))
+            marks = storage.generations.read(_names(storage, policy, found))
         value = _changed(storage, found, marks, change, policy)
         if value is None:
             return None
         with backend.lock:
             # Each write makes another entry.
             is_same = entries.get(key) is before
-            if is_same and storage.put_entries({key: value}, epoch):
+            if is_same and storage.local.put({key: value}, epoch):
                 return value
     raise _restless(key)
 
@@ -103,7 +103,7 @@ async def _change_leased(
     ports: Ports, storage: Storage, key: Any, change: Change, policy: Policy
 ) -> CachedValue | None:
     # A look without a lease: mostly it is known then that nothing is to be done.
-    found = storage.decode(key, await ports.call(storage, "get", key))
+    found = storage.coding.decode(key, await ports.call(storage, "get", key))
     marks = await records(ports, storage, _names(storage, policy, found))
     if _changed(storage, found, marks, change, policy) is None:
         return None
@@ -148,12 +148,12 @@ async def _change_in_turn(
         lease = await _leased(ports, storage, key, policy)
         is_stored = False
         try:
-            found = storage.decode(key, lease.found)
+            found = storage.coding.decode(key, lease.found)
             marks = await records(ports, storage, _names(storage, policy, found))
             value = _changed(storage, found, marks, change, policy)
             if value is None:
                 return None
-            raw = storage.encode(key, value)
+            raw = storage.coding.encode(key, value)
             storage.forget([key])
             is_stored = await ports.call(
                 storage,

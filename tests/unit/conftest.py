@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from counting_server import Server
 
 from dogpile.cache import NO_VALUE, CacheBackend, CacheRegion
 from dogpile.cache.testing import FakeClock
@@ -105,3 +106,19 @@ def create() -> Callable[[], int]:
     """Return a creator that returns 1 when it is first called, then 2, and so on."""
     numbers = itertools.count(1)
     return lambda: next(numbers)
+
+
+@pytest.fixture
+def store() -> dict[Any, Any]:
+    return {}
+
+
+@pytest.fixture
+def connect(store: dict[Any, Any], clock: FakeClock) -> Callable[..., CacheRegion]:
+    """Return what makes the region of another process, on the same server."""
+
+    def make(kind: type[Server] = Server, **settings: Any) -> CacheRegion:
+        region = CacheRegion(name="pages", clock=clock, expiration_time=60, **settings)
+        return region.configure(kind, arguments={"store": store})
+
+    return make

@@ -317,7 +317,7 @@ class TestLateReads:
         lease = storage.ops["lease_record"]
 
         def look(*given: Any, **how: Any) -> Any:
-            known.append(storage.marks_in_cache(storage.records))
+            known.append(storage.marks.known(storage.records))
             return lease(*given, **how)
 
         storage.ops["lease_record"] = look
@@ -325,7 +325,7 @@ class TestLateReads:
         region.get("key")
 
         assert known == [None]
-        assert storage.marks_in_cache(storage.records) is not None
+        assert storage.marks.known(storage.records) is not None
 
 
 class Late:

@@ -303,7 +303,7 @@ class TestLife:
         gc.collect()
 
         assert not list(region._children)
-        assert len(region.storage.watchers) == 1
+        assert len(region.storage.shared.watchers) == 1
 
     def test_its_name_tells_where_it_is(self) -> None:
         region = make_region("pages")

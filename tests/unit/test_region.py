@@ -784,7 +784,7 @@ class TestMetadata:
         region.put("key", "payload", expiration_time=5, grace=7, version="2")
 
         stored = region.storage.ops["get"]("key")
-        value = region.storage.decode("key", stored)
+        value = region.storage.coding.decode("key", stored)
         assert value is not NO_VALUE
         metadata = dict(value.metadata)
         assert (metadata["x"], metadata["g"], metadata["n"]) == (5, 7, "2")
