@@ -187,9 +187,10 @@ class Browser:
 
     def click(self, selector: str) -> None:
         """Click, and wait for the page that comes of it."""
-        old = self.one("html")
+        # What a page's script has left is not in the next page.
+        self.driver.execute_script("window.isOld = true")
         self.one(selector).click()
-        self.wait_for(lambda: _is_gone(old) and self._is_complete(), "the next page")
+        self.wait_for(self._is_new, "the next page")
 
     def send(self, form: str = "main form", **fields: str) -> None:
         """Fill a form and send it, and wait for the page that comes of it."""
@@ -205,9 +206,16 @@ class Browser:
     def wait_for(self, claim: Callable[[], bool], what: str) -> None:
         """Ask again and again until something is so."""
         # Not at the top: the tests that need no browser need no selenium.
+        from selenium.common.exceptions import WebDriverException
         from selenium.webdriver.support.wait import WebDriverWait
 
-        wait = WebDriverWait(self.driver, PATIENCE, poll_frequency=0.05)
+        # While one page gives way to the next, the driver fails in many ways.
+        wait = WebDriverWait(
+            self.driver,
+            PATIENCE,
+            poll_frequency=0.05,
+            ignored_exceptions=[WebDriverException],
+        )
         wait.until(lambda _: claim(), f"waited {PATIENCE} s for {what}")
 
     def picture(self, path: Path, height: int = HEIGHT) -> None:
@@ -224,19 +232,9 @@ class Browser:
         self.driver.delete_all_cookies()
         self.driver.get("about:blank")
 
-    def _is_complete(self) -> bool:
-        script = "return document.readyState === 'complete'"
+    def _is_new(self) -> bool:
+        script = "return !window.isOld && document.readyState === 'complete'"
         return bool(self.driver.execute_script(script))
-
-
-def _is_gone(element: WebElement) -> bool:
-    from selenium.common.exceptions import StaleElementReferenceException
-
-    try:
-        element.is_enabled()
-    except StaleElementReferenceException:
-        return True
-    return False
 
 
 @contextmanager
