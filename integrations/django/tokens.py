@@ -19,7 +19,7 @@ class TokenWatch:
     def __init__(self) -> None:
         self.is_used = False
 
-    def watched(self, token: Any) -> SimpleLazyObject:
+    def watched(self, token: Any) -> Any:
         """Return a token that tells when it is shown, whoever made it before."""
 
         def show() -> Any:
