@@ -65,6 +65,20 @@ class LocalEntries:
                 self._flights.void(key)
         return True
 
+    def restamp(self, key: KeyType, epoch: object) -> None:
+        """Note that an entry was found fresh, for the short ways.
+
+        :param epoch: the one that began before it was judged.
+        """
+        backend = self._backend
+        entry = backend.entries.get(key)
+        if entry is not None and entry.epoch is not epoch:
+            with backend.lock:
+                if backend.epoch is epoch and entry.epoch is not None:
+                    # The policy may be another one than it was stored under.
+                    entry.until = fresh_until(entry.metadata(), self._policy)
+                    entry.epoch = epoch
+
     def delete(self, key: KeyType) -> None:
         """Delete a value, and void the key's flight."""
         backend = self._backend

@@ -3,7 +3,7 @@
 A hit is a look-up, a comparison of epochs and one of times; a plain miss is a
 flight without passengers. Whatever is neither takes the general way. Entries
 are read payload first: one that is dropped or changed meanwhile shows it by
-what is read after.
+what is read after. Of many keys only those take the general way that have to.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dogpile.cache.creation import Skipped
 from dogpile.cache.creator import checked
 from dogpile.cache.flight import ABANDONED, lead, unlead
 from dogpile.cache.invalidation import carried
-from dogpile.cache.policy import Policy, fresh_until
+from dogpile.cache.policy import Policy
 from dogpile.cache.storage import Storage
 
 
@@ -62,6 +62,10 @@ class _Nowhere(dict[Any, _Unfit]):
     def __missing__(self, key: Any) -> _Unfit:
         return _UNFIT
 
+    def get(self, key: Any, default: Any = None) -> _Unfit:
+        """Return what is never handed out."""
+        return _UNFIT
+
 
 _UNFIT = _Unfit()
 _NOWHERE = _Nowhere()
@@ -86,6 +90,8 @@ class FastPath:
         self._entries: Any = storage.entries
         self._space: dict[str, Any] = {}
         self._is_bounded: bool = backend.is_bounded
+        # Functions, each with its code for one epoch, and for several.
+        self._bodies: list[tuple[Any, tuple[Any, Any]]] = []
         self._flights = storage.flights
         self._clock = storage.clock.source
         #: What entries must have been judged under to be handed out at once.
@@ -97,7 +103,7 @@ class FastPath:
         return storage.entries is not None and storage.invalidator is None
 
     def bind(self, kind: Any) -> None:
-        """Make ``get`` and ``get_or_create`` of the region short.
+        """Make the reading operations of the region short.
 
         :param kind: the class whose own methods they replace; those of a
             subclass are left alone.
@@ -106,45 +112,51 @@ class FastPath:
         own: Any = type(region)
         space: MutableMapping[str, Any] = region.__dict__
         storage = self._storage
-        key_of = "key"
-        if storage.prefix or storage.mangler is not None:
-            key_of = "key_of(key)"
         self._space.update(
             entries=self._entries,
             key_of=storage.coding.key,
+            keys_of=storage.coding.keys,
             clock=storage.clock.source,
             NO_VALUE=NO_VALUE,
             OTHERWISE=OTHERWISE,
             FunctionType=FunctionType,
-            general_get=kind.get.__get__(region),
-            general=kind.get_or_create.__get__(region),
             create=self.create,
         )
         self.start_epoch()
-        if own.get is kind.get and region.ignore_expiration:
-            space["get"] = self._compile("get", _GET, key_of)
-        if own.get_or_create is kind.get_or_create:
-            function = self._compile("get_or_create", _GET_OR_CREATE, key_of)
-            strict = _GET_OR_CREATE.replace("True", "entry.epoch is epoch")
-            bodies = (function, self._compile("get_or_create", strict, key_of))
-            self._bodies = [body.__code__ for body in bodies]
-            self._get_or_create = space["get_or_create"] = function
-            self._choose_body()
+        for name, source in _SOURCES.items():
+            method = getattr(kind, name)
+            self._space[f"general_{name}"] = method.__get__(region)
+            by_age = name in ("get", "get_multi") and not region.ignore_expiration
+            if getattr(own, name) is method and not by_age:
+                space[name] = self._compile(name, source)
+        self._choose_bodies()
 
-    _bodies: list[Any] | None = None
-    _get_or_create: Any = None
-
-    def _choose_body(self) -> None:
+    def _choose_bodies(self) -> None:
         """Look at epochs only if there are entries of more than one."""
-        if self._bodies is not None:
-            body = self._bodies[self._backend.is_mixed]
+        for function, bodies in self._bodies:
             # The same function, for whoever has it already.
-            self._get_or_create.__code__ = body
+            function.__code__ = bodies[self._backend.is_mixed]
 
-    def _compile(self, name: str, source: str, key_of: str) -> Callable[..., Any]:
+    def _compile(self, name: str, source: str) -> Callable[..., Any]:
+        """Return a short way, of which there may be one for each kind of epoch."""
+        made = self._made(name, source.replace("IS_CURRENT", "True"))
+        if "IS_CURRENT" in source:
+            strict = source.replace("IS_CURRENT", "entry.epoch is epoch")
+            bodies = (made.__code__, self._made(name, strict).__code__)
+            self._bodies.append((made, bodies))
+        return made
+
+    def _made(self, name: str, text: str) -> Any:
         # Compared to a closure: no cells, and only the steps that are needed.
-        mark = "entry.hit = True" if self._is_bounded else "pass"
-        text = source.replace("KEY", key_of).replace("MARK", mark)
+        storage = self._storage
+        is_same = not storage.prefix and storage.mangler is None
+        words = {
+            "STORED_KEYS": "keys" if is_same else "keys_of(keys)",
+            "STORED_KEY": "key" if is_same else "key_of(key)",
+            "MARK": "entry.hit = True" if self._is_bounded else "pass",
+        }
+        for word, meant in words.items():
+            text = text.replace(word, meant)
         exec(text, self._space)  # noqa: S102 - the templates below, nothing else
         made: Callable[..., Any] = self._space.pop(name)
         made.__doc__ = getattr(type(self._region), name).__doc__
@@ -162,7 +174,7 @@ class FastPath:
             self.epoch = self._backend.epoch
             self._space["epoch"] = self.epoch
             self._space["plain"] = self.plain(self._storage.policy)
-            self._choose_body()
+            self._choose_bodies()
         for function in list(self._region._functions):
             function.forget()
 
@@ -233,20 +245,6 @@ class FastPath:
             unlead(token)
             flights.land(flight, payload, failure)
 
-    def restamp(self, key: Any, epoch: object) -> None:
-        """Note that an entry was found fresh.
-
-        :param epoch: the one that began before it was judged.
-        """
-        entry = self._entries.get(key)
-        if entry is not None and entry.epoch is not epoch:
-            with self._backend.lock:
-                if self._backend.epoch is epoch and entry.epoch is not None:
-                    # The policy may be another one than it was stored under.
-                    until = fresh_until(entry.metadata(), self._storage.policy)
-                    entry.until = until
-                    entry.epoch = epoch
-
 
 # What a policy must not have for a creation to be plain.
 _PLAIN: Mapping[str, Any] = {
@@ -260,7 +258,7 @@ _PLAIN: Mapping[str, Any] = {
 _GET = """
 def get(key, expiration_time=None, ignore_expiration=None):
     try:
-        entry = entries[KEY]
+        entry = entries[STORED_KEY]
     except KeyError:
         return NO_VALUE
     payload = entry.payload
@@ -272,6 +270,33 @@ def get(key, expiration_time=None, ignore_expiration=None):
         MARK
         return payload
     return general_get(key, expiration_time, ignore_expiration)
+"""
+
+_GET_MULTI = """
+def get_multi(keys, expiration_time=None, ignore_expiration=None):
+    keys = list(keys)
+    if expiration_time is not None or ignore_expiration is False:
+        return general_get_multi(keys, expiration_time, ignore_expiration)
+    payloads = []
+    add = payloads.append
+    odd = []
+    current = epoch
+    for entry in map(entries.get, STORED_KEYS):
+        if entry is None:
+            add(NO_VALUE)
+            continue
+        payload = entry.payload
+        if entry.epoch is current:
+            MARK
+            add(payload)
+        else:
+            odd.append(len(payloads))
+            add(NO_VALUE)
+    if odd:
+        found = general_get_multi([keys[place] for place in odd])
+        for place, payload in zip(odd, found):
+            payloads[place] = payload
+    return payloads
 """
 
 _GET_OR_CREATE = """
@@ -286,10 +311,10 @@ def get_or_create(
     **settings,
 ):
     try:
-        entry = entries[KEY]
+        entry = entries[STORED_KEY]
         payload = entry.payload
         if (
-            True
+            IS_CURRENT
             and entry.born <= clock.time() < entry.until
             and expiration_time is None
             and not settings
@@ -310,10 +335,10 @@ def get_or_create(
         is_plain = False
     # Out here, so that a creator's error has no KeyError for its context.
     if is_plain:
-        payload = create(KEY, creator, plain)
+        payload = create(STORED_KEY, creator, plain)
         if payload is not OTHERWISE:
             return payload
-    return general(
+    return general_get_or_create(
         key,
         creator,
         expiration_time,
@@ -323,3 +348,40 @@ def get_or_create(
         **settings,
     )
 """
+
+_GET_OR_CREATE_MULTI = """
+def get_or_create_multi(
+    keys, creator, expiration_time=None, should_cache_fn=None, **settings
+):
+    keys = list(keys)
+    if expiration_time is not None or settings:
+        return general_get_or_create_multi(
+            keys, creator, expiration_time, should_cache_fn, **settings
+        )
+    payloads = []
+    add = payloads.append
+    odd = []
+    now = clock.time()
+    for entry in map(entries.get, STORED_KEYS):
+        if entry is not None:
+            payload = entry.payload
+            if IS_CURRENT and entry.born <= now < entry.until:
+                MARK
+                add(payload)
+                continue
+        odd.append(len(payloads))
+        add(NO_VALUE)
+    if odd:
+        others = [keys[place] for place in odd]
+        made = general_get_or_create_multi(others, creator, None, should_cache_fn)
+        for place, payload in zip(odd, made):
+            payloads[place] = payload
+    return payloads
+"""
+
+_SOURCES = {
+    "get": _GET,
+    "get_multi": _GET_MULTI,
+    "get_or_create": _GET_OR_CREATE,
+    "get_or_create_multi": _GET_OR_CREATE_MULTI,
+}

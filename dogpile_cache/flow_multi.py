@@ -50,10 +50,14 @@ async def answer_many(
     answers: dict[Any, Any] = {}
     missing: dict[Any, tuple[Any, Seen]] = {}
     late: dict[Any, tuple[Any, Seen]] = {}
+    is_local = storage.entries is not None
+    epoch = storage.local.epoch if is_local else None
     looks = await _look(ports, storage, many, list(by_key), raws)
     for (key, name), seen in zip(by_key.items(), looks, strict=True):
         if seen.verdict is FRESH:
             answers[key] = seen.value.payload
+            if is_local:
+                storage.local.restamp(key, epoch)
         elif seen.verdict is MISS or (
             seen.verdict is STALE and many.policy.grace is None
         ):

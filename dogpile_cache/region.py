@@ -532,6 +532,7 @@ class CacheRegion(AsyncTwins):
                 raise raw
             value, marks = storage.read(stored, names, raw)
         except BackendError as error:
+            error.during("get")
             return operations.without_backend(storage, wished, error, stored).value
         good = operations.is_good(
             storage, value, wished, marks, by_age=by_age, explicit=explicit
@@ -656,14 +657,15 @@ class CacheRegion(AsyncTwins):
         """
         storage = self.storage
         policy = call.policy
-        fast = self._fast
-        epoch = None if fast is None else fast.epoch
+        is_local = storage.entries is not None
+        epoch = storage.local.epoch if is_local else None
         value: Any
         try:
             if isinstance(raw, BackendError):
                 raise raw
             value, marks = storage.read(call.key, call.records, raw)
         except BackendError as error:
+            error.during("get_or_create")
             seen = operations.without_backend(storage, policy, error, call.key)
             value, verdict, marks = seen
         else:
@@ -671,8 +673,8 @@ class CacheRegion(AsyncTwins):
         if verdict is FRESH:
             if "hit" in storage.events.wanted:
                 storage.events.emit("hit", call.name)
-            if fast is not None:
-                fast.restamp(call.key, epoch)
+            if is_local:
+                storage.local.restamp(call.key, epoch)
             return value.payload
         return run_now(follow(THREAD_PORTS, storage, call, Seen(value, verdict, marks)))
 
