@@ -35,6 +35,7 @@ class Creation:
     __slots__ = (
         "_flight",
         "_marks_of",
+        "is_stored",
         "is_unsure",
         "lifetime",
         "marks",
@@ -61,6 +62,8 @@ class Creation:
         self.marks: dict[str, str] = {}
         #: The value must not be stored: the backend failed at a tag.
         self.is_unsure: bool = False
+        #: The backend has taken the value; known once the creation has ended.
+        self.is_stored: bool = False
 
     @property
     def cancelled(self) -> bool:

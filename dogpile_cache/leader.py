@@ -98,9 +98,17 @@ async def _create_here(
         await keep_stale(ports, storage, call.key, flight, None, call.policy, seen)
         raise
     payload, value = _value_of(storage, call, seen, marks, made)
-    if value is not None and storage.local.commit(flight, value) is None:
-        storage.events.emit("refused_commit", call.name)
+    if value is not None:
+        if storage.local.commit(flight, value) is not None:
+            _note_stored(made)
+        else:
+            storage.events.emit("refused_commit", call.name)
     return payload
+
+
+def _note_stored(made: Made) -> None:
+    if made.context is not None:
+        made.context.is_stored = True
 
 
 def _made_meanwhile(
@@ -174,7 +182,8 @@ async def _create_leased(
     finally:
         if handle is not None:
             RENEWER.drop(handle)
-    await _commit(ports, storage, call, flight, lease, value)
+    if await _commit(ports, storage, call, flight, lease, value):
+        _note_stored(made)
     return payload
 
 
@@ -319,28 +328,33 @@ async def _commit(
     flight: Flight,
     lease: Lease,
     value: CachedValue | None,
-) -> None:
-    """Store a created value; whatever happens to the cache, the value is fine."""
+) -> bool:
+    """Store a created value; whatever happens to the cache, the value is fine.
+
+    :return: whether it is stored.
+    """
     if flight.done:
-        return  # in the child of a fork: the lease is its parent's
+        return False  # in the child of a fork: the lease is its parent's
     if value is None or flight.void:
         if value is not None:
             doubt(storage, flight)
             storage.events.emit("refused_commit", call.name)
         await _release(ports, storage, call, lease)
-        return
+        return False
     try:
         raw = storage.coding.encode(call.key, value)
         ttl = kept_for(value.metadata, storage.policy)
         flight.seal()
-        if not await ports.call(storage, "commit", lease, raw, ttl=ttl):
-            flight.marks = None
-            storage.events.emit("refused_commit", call.name)
+        if await ports.call(storage, "commit", lease, raw, ttl=ttl):
+            return True
+        flight.marks = None
+        storage.events.emit("refused_commit", call.name)
     except (BackendError, CodecError) as error:
         flight.sealed = None
         storage.events.emit("backend_error", call.name, error=error)
         warn_once(storage, call.creator, error)
         await _release(ports, storage, call, lease)
+    return False
 
 
 def doubt(storage: Storage, flight: Flight) -> None:

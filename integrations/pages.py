@@ -162,13 +162,19 @@ class Shelf:
         self._passing: dict[str, float] = {}
         self._learned: dict[str, tuple[str, ...]] = {}
 
-    def made(self, fwd: str, page: http.Page) -> http.Outcome:
+    def made(
+        self, fwd: str, page: http.Page, creation: Creation | None
+    ) -> http.Outcome:
         """Return how a request was answered whose page was made, and may be kept.
 
         :param fwd: as of :class:`~dogpile.cache.integrations.http.Outcome`.
+        :param creation: of the page; it has ended.
         """
         if not self.is_storing:
             return http.Outcome(fwd)
+        if creation is None or not creation.is_stored:
+            # The server is down, or what it was made from is invalid already.
+            return http.Outcome(fwd, detail="refused")
         return http.Outcome(fwd, page.until - page.created, is_stored=True)
 
     def learned(self, key: str) -> tuple[str, ...]:

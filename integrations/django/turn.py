@@ -64,6 +64,7 @@ class BaseTurn:
         self._error: Exception | None = None
         self._detail = ""
         self._is_kept = False
+        self._creation: Creation | None = None
         self._watch = Watch(asked.request, asked.query)
         self._vary(self._shelf.learned(asked.key))
 
@@ -132,7 +133,7 @@ class BaseTurn:
         self._shelf.end_passing(self._key)
         if not state.http_headers:
             return response
-        outcome = self._shelf.made(fwd, page)
+        outcome = self._shelf.made(fwd, page, self._creation)
         return self._kept(page, page.created, outcome)
 
     def _found(self, payload: Any, now: float) -> HttpResponseBase | None:
@@ -203,6 +204,7 @@ class BaseTurn:
         if self._detail:
             return NO_VALUE
         self._is_kept = True
+        self._creation = creation
         return self._page(response, started, creation)
 
     def _lesson(self, response: Any) -> list[Any]:

@@ -208,6 +208,7 @@ class Turn:
         self._error: Exception | None = None
         self._detail = ""
         self._is_kept = False
+        self._creation: Creation | None = None
         self._seen: set[str] = set()
 
     def answer(self, now: float, wish: str) -> Response:
@@ -281,7 +282,7 @@ class Turn:
                 self._state, self._app, response, Outcome(fwd, detail=self._detail)
             )
         self._shelf.end_passing(self._key)
-        outcome = self._shelf.made(fwd, page)
+        outcome = self._shelf.made(fwd, page, self._creation)
         if not self._state.http_headers:
             tell(self._app, self._endpoint, outcome)
             return response  # type: ignore[no-any-return]  # as above
@@ -309,6 +310,7 @@ class Turn:
         if self._detail:
             return NO_VALUE
         self._is_kept = True
+        self._creation = creation
         return self._page(response, started, creation)
 
     def _create_apart(self, creation: Creation) -> Any:

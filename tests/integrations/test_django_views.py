@@ -1429,3 +1429,21 @@ def test_a_reason_phrase_is_kept(site: Site) -> None:
 
     assert [first.reason_phrase, second.reason_phrase] == ["Fine", "Fine"]
     assert (unchanged.status_code, unchanged.reason_phrase) == (304, "Not Modified")
+
+
+def test_nothing_is_said_to_be_stored_that_a_dead_server_refused() -> None:
+    pytest.importorskip("redis")
+
+    @cached_view(60)
+    def index(request: Any) -> HttpResponse:
+        return HttpResponse("page")
+
+    # Nobody listens at a port that was never opened.
+    with override_settings(
+        DOGPILE_CACHE_REGIONS={"default": {"url": "redis://127.0.0.1:1"}}
+    ):
+        answers = [index(RequestFactory().get("/")) for _ in range(2)]
+
+    assert {status_of(each) for each in answers} == {
+        "dogpile; fwd=uri-miss; detail=refused"
+    }

@@ -1064,3 +1064,33 @@ def test_nothing_is_said_to_be_stored_where_caching_is_off(tmp_path: Path) -> No
     answers = [site.get().headers["Cache-Status"] for _ in range(2)]
 
     assert answers == ["dogpile; fwd=uri-miss"] * 2
+
+
+def test_nothing_is_said_to_be_stored_that_a_dead_server_refused(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("redis")
+    # Nobody listens at a port that was never opened.
+    dead = {"far": "redis://127.0.0.1:1"}
+    site = Site(tmp_path, "memory")
+    site.app.config["DOGPILE_CACHE_REGIONS"].update(dead)
+    del site.app.extensions["dogpile.cache"]
+    site.cache.init_app(site.app)
+    page(site, region="far")
+
+    answers = [site.get() for _ in range(2)]
+
+    assert [(each.text, each.headers["Cache-Status"]) for each in answers] == [
+        ("1", "dogpile; fwd=uri-miss; detail=refused"),
+        ("2", "dogpile; fwd=uri-miss; detail=refused"),
+    ]
+
+
+def test_a_page_that_was_overtaken_is_not_said_to_be_stored(site: Site) -> None:
+    def overtaken() -> str:
+        site.cache.put("page:http://localhost|/?", "other")
+        return "made before"
+
+    site.app.add_url_rule("/", "index", site.cache.cached(60)(overtaken))
+
+    assert site.get().headers["Cache-Status"] == "dogpile; fwd=uri-miss; detail=refused"

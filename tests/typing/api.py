@@ -156,6 +156,7 @@ def create_with_context(creation: Creation) -> Any:
     creation.validator = "etag"
     creation.expires(timedelta(minutes=5))
     creation.tag("red", "blue")
+    assert_type(creation.is_stored, bool)
     if creation.cancelled:
         return creation.skip(None)
     return 5

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import warnings
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from dogpile.cache import NO_VALUE, CachedValue, CacheRegion, Creation
 from dogpile.cache.creation import wants_creation, with_arguments
 from dogpile.cache.exception import ValidationError
-from dogpile.cache.testing import FakeClock
+from dogpile.cache.testing import ChaosBackend, FakeClock
 
 Create = Callable[[], int]
 
@@ -463,3 +465,69 @@ def test_a_coroutine_function_is_given_it_too(make_each: Any, clock: FakeClock) 
         return [first, metadata["x"], metadata["e"], second, await region.aget("key")]
 
     assert asyncio.run(run()) == ["payload", 5, "etag", "payload", NO_VALUE]
+
+
+class TestIsStored:
+    @pytest.fixture(params=["memory", "memory_pickle", "sqlite"])
+    def region(self, request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+        given = {"filename": str(tmp_path / "cache.db")}
+        made = CacheRegion().configure(
+            f"dogpile.cache.{request.param}",
+            arguments=given if request.param == "sqlite" else None,
+        )
+        yield made
+        made.close()
+
+    def test_a_creation_knows_afterwards_that_its_value_is_kept(
+        self, region: CacheRegion
+    ) -> None:
+        seen: list[Creation] = []
+
+        region.get_or_create("key", seen.append)
+
+        assert seen[0].is_stored
+
+    def test_one_that_was_overtaken_is_not(self, region: CacheRegion) -> None:
+        seen: list[Creation] = []
+
+        def create(creation: Creation) -> int:
+            seen.append(creation)
+            region.put("key", 1)
+            return 2
+
+        region.get_or_create("key", create)
+
+        assert not seen[0].is_stored
+
+    @pytest.mark.parametrize("how", [Creation.skip, lambda *_: NO_VALUE])
+    def test_nor_is_what_is_not_to_be_kept(self, region: CacheRegion, how: Any) -> None:
+        seen: list[Creation] = []
+
+        def create(creation: Creation) -> Any:
+            seen.append(creation)
+            return how(creation, 1)
+
+        region.get_or_create("key", create)
+
+        assert not seen[0].is_stored
+
+
+@pytest.mark.parametrize("broken", [{"lease"}, {"commit"}])
+def test_nothing_is_stored_where_the_backend_fails(
+    tmp_path: Path, broken: set[str]
+) -> None:
+    chaos = ChaosBackend(errors=1.0, operations=broken)
+    region = CacheRegion().configure(
+        "dogpile.cache.sqlite",
+        arguments={"filename": str(tmp_path / "cache.db")},
+        wrap=[chaos],
+        on_backend_error="miss",
+    )
+    seen: list[Creation] = []
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        region.get_or_create("key", seen.append)
+
+    assert not seen[0].is_stored
+    region.close()
