@@ -60,10 +60,10 @@ class UncacheableArgument(ConfigurationError, ValueError):
 
     def __init__(self, function: str, parameter: str, kind: str) -> None:
         super().__init__(
-            f"{function}(): the argument for {parameter!r} is a {kind}, whose "
-            "representation changes from process to process, so that it cannot "
-            f"be part of a cache key; leave it out with ignore=[{parameter!r}], "
-            f"or give {kind} a method __cache_key__() that returns a string"
+            f"{function}(): the argument for {parameter!r} ({kind}) has another "
+            "representation in each process, so that it cannot be part of a cache "
+            f"key; leave it out with ignore=[{parameter!r}], or give its class a "
+            "method __cache_key__() that returns a string"
         )
         self.function = function
         self.parameter = parameter
@@ -86,15 +86,27 @@ class BackendError(DogpileCacheException):
     """
 
     def __init__(self, backend: str, operation: str, reason: str = "") -> None:
-        super().__init__(
-            f"{backend} failed at {operation}()" + (f": {reason}" if reason else "")
-        )
+        super().__init__(_told(backend, operation, reason))
         self.backend = backend
         self.operation = operation
         self.reason = reason
 
+    def during(self, operation: str) -> None:
+        """Tell it as an error of the operation that its caller asked for.
+
+        :param operation: whose part the one was that failed.
+        """
+        # A class of somebody else's may have a text of its own.
+        if self.args == (_told(self.backend, self.operation, self.reason),):
+            self.args = (_told(self.backend, operation, self.reason),)
+            self.operation = operation
+
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.backend, self.operation, self.reason)
+
+
+def _told(backend: str, operation: str, reason: str) -> str:
+    return f"{backend} failed at {operation}()" + (f": {reason}" if reason else "")
 
 
 class BackendUnavailable(BackendError):
@@ -140,7 +152,9 @@ class CreationCycleError(CreationError, RuntimeError):
 
     def __init__(self, chain: tuple[object, ...]) -> None:
         super().__init__(
-            "a creation needs its own key: " + " -> ".join(map(repr, chain))
+            f"a creation needs its own key: {' -> '.join(map(repr, chain))}; its "
+            "creator, or the function given to update(), asks for a value that "
+            "waits for it: take that value before, or create it there anew"
         )
         self.chain = chain
 

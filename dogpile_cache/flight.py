@@ -11,6 +11,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar, Token
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -134,6 +135,16 @@ def unlead(token: Token[Flight | None]) -> None:
         pass  # a task thrown away with its loop ends in another context
 
 
+@dataclass(frozen=True, slots=True)
+class UpdateOf:
+    """What is boarded for an ``update()``: other than the creation of its key.
+
+    :param key: as it is stored.
+    """
+
+    key: KeyType
+
+
 class Waiting:
     """While a creator waits for another flight: an edge in the graph.
 
@@ -155,12 +166,16 @@ class Waiting:
             if chain is not None:
                 mine = [flight.key for flight in leader.ancestors()][::-1]
                 start = mine.index(chain[-1])
-                raise CreationCycleError((*mine[start:], *chain))
+                raise CreationCycleError(tuple(map(_name, (*mine[start:], *chain))))
             leader.needs = (*leader.needs, self._flight)
 
     def __exit__(self, *exc_info: object) -> None:
         if self._leader is not None:
             _part(self._leader, self._flight)
+
+
+def _name(key: KeyType) -> KeyType:
+    return key.key if isinstance(key, UpdateOf) else key
 
 
 def _path(

@@ -166,6 +166,7 @@ async def get(
     try:
         value, marks = await read(ports, storage, storage.coding.key(name), names)
     except BackendError as error:
+        error.during("get")
         return without_backend(storage, policy, error, storage.coding.key(name)).value
     good = is_good(storage, value, policy, marks, by_age=by_age, explicit=explicit)
     if storage.events.wanted:
@@ -195,6 +196,7 @@ async def get_multi(
             ports, storage, keys, storage.records_for(policy), raws
         )
     except BackendError as error:
+        error.during("get_multi")
         return [
             without_backend(storage, policy, error, key).value.payload for key in keys
         ]
@@ -228,7 +230,11 @@ async def put(
     :raises Unserializable: it cannot be turned into bytes.
     :raises BackendError: the backend could not store it.
     """
-    await put_multi(ports, storage, {name: payload}, policy, more=more)
+    try:
+        await _put_multi(ports, storage, {name: payload}, policy, more)
+    except BackendError as error:
+        error.during("put")
+        raise
 
 
 async def put_multi(
@@ -245,6 +251,20 @@ async def put_multi(
     """
     if not mapping:
         return
+    try:
+        await _put_multi(ports, storage, mapping, policy, more)
+    except BackendError as error:
+        error.during("put_multi")
+        raise
+
+
+async def _put_multi(
+    ports: Ports,
+    storage: Storage,
+    mapping: Mapping[Any, Any],
+    policy: Policy,
+    more: Mapping[str, Any] | None,
+) -> None:
     by_key = {storage.coding.key(name): payload for name, payload in mapping.items()}
     is_stored = False
     while not is_stored:
@@ -306,6 +326,7 @@ async def delete_multi(ports: Ports, storage: Storage, names: Sequence[Any]) -> 
             else:
                 await ports.call(storage, "delete_multi", keys)
         except BackendUnavailable as error:
+            error.during("delete" if len(keys) == 1 else "delete_multi")
             _require_journal(storage, error)
     if "delete" in storage.events.wanted:
         for name in names:
@@ -320,6 +341,16 @@ async def invalidate(
     :param names: of the records.
     :param hard: values are gone, not only stale.
     """
+    try:
+        await _invalidate(ports, storage, names, hard=hard)
+    except BackendError as error:
+        error.during("invalidate")
+        raise
+
+
+async def _invalidate(
+    ports: Ports, storage: Storage, names: Sequence[str], *, hard: bool
+) -> None:
     whole = names == (storage.record,) and len(storage.records) == 1
     if whole and storage.invalidator is not None:
         storage.invalidator.invalidate(hard)

@@ -19,6 +19,18 @@ from typing import Any
 from dogpile.cache.clock import Clock
 from dogpile.cache.exception import BackendUnavailable
 
+# What the operations of a region's backend are called by those who ask for them.
+_PUBLIC = {
+    "set": "put",
+    "set_multi": "put_multi",
+    "peek": "get",
+    "peek_multi": "get_multi",
+    "get_records": "get_multi",
+    "set_record": "invalidate",
+    "lease_record": "invalidate",
+    "commit_record": "invalidate",
+    "release_record": "invalidate",
+}
 # Seconds until the first try, and between the later ones at most.
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 4.0
@@ -104,6 +116,8 @@ class Guard:
         overflow: Callable[[], tuple[str, Any]],
     ) -> None:
         self._backend = backend
+        # Why it opened, where that is known.
+        self._reason = ""
         self._clock = clock
         self._pause = 0.0
         self._retry_at = 0.0
@@ -132,20 +146,30 @@ class Guard:
             if self._is_probing or now < self._retry_at:
                 # Before anybody can find that nothing is left to be done.
                 self.journal.note(name, given)
-                left = max(self._retry_at - now, 0.0)
-                raise BackendUnavailable(
-                    self._backend,
-                    name,
-                    f"it did not answer a moment ago; next try in {left:.1f} s",
-                )
+                raise self._refusal(name, self._retry_at - now)
             self._is_probing = True
             return True
 
+    def _refusal(self, name: str, left: float) -> BackendUnavailable:
+        when = f"next try in {left:.1f} s" if left > 0 else "the next try is under way"
+        why = f" ({self._reason})" if self._reason else ""
+        return BackendUnavailable(
+            self._backend,
+            _PUBLIC.get(name, name),
+            f"it was not asked, as it did not answer a moment ago{why}; {when}",
+        )
+
     def failed(
-        self, name: str, given: tuple[Any, ...], *, is_probe: bool = False
+        self,
+        name: str,
+        given: tuple[Any, ...],
+        *,
+        is_probe: bool = False,
+        error: BaseException | None = None,
     ) -> None:
         """Note that an operation did not reach the backend.
 
+        :param error: what it raised.
         :param is_probe: its caller had tried an open breaker. Of those that were
             under way when it opened, none makes the next try come later.
         """
@@ -157,6 +181,9 @@ class Guard:
             self._retry_at = self._clock.monotonic() + self._pause
             self._is_probing = False
             self.is_open = True
+            if isinstance(error, BackendUnavailable):
+                self._backend = error.backend
+                self._reason = error.reason
 
     def refused(self, name: str, given: tuple[Any, ...]) -> None:
         """Note that an operation was not even tried, and is to be made up for."""
@@ -222,8 +249,8 @@ class Guard:
                 return general(wanted)
             try:
                 return operation(wanted)
-            except BackendUnavailable:
-                self.failed(name, (wanted,))
+            except BackendUnavailable as error:
+                self.failed(name, (wanted,), error=error)
                 raise
 
         return read
@@ -258,8 +285,8 @@ class _Guarded:
             self._replay(given)
         try:
             answer = self._operation(*given, **how)
-        except BackendUnavailable:
-            guard.failed(name, given, is_probe=is_probe)
+        except BackendUnavailable as error:
+            guard.failed(name, given, is_probe=is_probe, error=error)
             raise
         except BaseException:
             # It did answer, or this caller was interrupted.
@@ -276,8 +303,8 @@ class _Guarded:
             for step, arguments in guard.due():
                 self._ops[step](*arguments)
                 guard.done(step, arguments)
-        except BaseException:
-            guard.failed(self._name, given, is_probe=True)
+        except BaseException as error:
+            guard.failed(self._name, given, is_probe=True, error=error)
             raise
 
     def _close(self, given: tuple[Any, ...]) -> None:
@@ -312,8 +339,8 @@ class _AsyncGuarded:
             await self._replay(given)
         try:
             answer = await self._operation(*given, **how)
-        except BackendUnavailable:
-            guard.failed(name, given, is_probe=is_probe)
+        except BackendUnavailable as error:
+            guard.failed(name, given, is_probe=is_probe, error=error)
             raise
         except BaseException:
             if is_probe:
@@ -329,8 +356,8 @@ class _AsyncGuarded:
             for step, arguments in guard.due():
                 await self._op(step)(*arguments)
                 guard.done(step, arguments)
-        except BaseException:
-            guard.failed(self._name, given, is_probe=True)
+        except BaseException as error:
+            guard.failed(self._name, given, is_probe=True, error=error)
             raise
 
     async def _close(self, given: tuple[Any, ...]) -> None:

@@ -16,6 +16,7 @@ from dogpile.cache.exception import (
 from dogpile.cache.flight import (
     ABANDONED,
     Flight,
+    UpdateOf,
     Waiting,
     lead,
     needs_loop,
@@ -129,7 +130,7 @@ async def _turn(
         waited for.
     """
     while True:
-        flight, is_leader = storage.flights.board(("update", key))
+        flight, is_leader = storage.flights.board(UpdateOf(key))
         if is_leader:
             flight.loop = ports.loop
             return flight

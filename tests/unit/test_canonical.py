@@ -218,7 +218,7 @@ class TestCanonicalForms:
         with pytest.raises(UncacheableArgument) as caught:
             canonical(value, function="load", parameter="a")
 
-        assert f"for 'a' is a {kind}," in str(caught.value)
+        assert f"for 'a' ({kind}) has" in str(caught.value)
         assert (caught.value.function, caught.value.parameter) == ("load", "a")
 
     def test_a_class_made_inside_a_function_is_refused(self) -> None:

@@ -422,6 +422,7 @@ class TestArguments:
         assert "'user'" in text
         assert "ignore=['user']" in text
         assert "__cache_key__" in text
+        assert " a object" not in text
         assert create() == 1
 
     def test_its_own_text_is_not_told(self, region: CacheRegion) -> None:

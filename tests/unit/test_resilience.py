@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -395,3 +395,71 @@ def test_one_caller_does_not_make_up_for_others_for_ever(clock: FakeClock) -> No
     assert guard.is_open
     assert len(replayed) < 100
     assert guard.journal
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("get_records", "get_multi"),
+        ("peek", "get"),
+        ("peek_multi", "get_multi"),
+        ("set_record", "invalidate"),
+        ("set", "put"),
+        ("delete", "delete"),
+    ],
+)
+def test_a_refusal_tells_what_was_asked_for_and_why_it_was_not(
+    clock: FakeClock, name: str, told: str
+) -> None:
+    guard = guard_on(clock)
+
+    def fail(*given: object) -> None:
+        raise BackendUnavailable("the.name", "get", "no answer in time (10.0.0.1:7)")
+
+    with pytest.raises(BackendUnavailable):
+        guard.wrap("get", {"get": fail})("a")
+    with pytest.raises(BackendUnavailable) as caught:
+        guard.wrap(name, {name: fail})("a", "b")
+
+    assert str(caught.value) == (
+        f"the.name failed at {told}(): it was not asked, as it did not answer a "
+        "moment ago (no answer in time (10.0.0.1:7)); next try in 0.5 s"
+    )
+
+
+def test_a_refusal_while_one_tries_says_so(clock: FakeClock) -> None:
+    guard, held = guard_on(clock), Held("get")
+    guard.failed("get", ("a",))
+    clock.advance(5)
+    trying = start(guard.wrap("get", held.ops), "a")
+    assert held.is_in.wait(PATIENCE)
+
+    with pytest.raises(BackendUnavailable, match="the next try is under way"):
+        guard.wrap("delete", held.ops)("key")
+
+    held.cue.set()
+    result(trying)
+
+
+CALLS: dict[str, Callable[[CacheRegion], Any]] = {
+    "get": lambda region: region.get("key"),
+    "get_multi": lambda region: region.get_multi(["key"]),
+    "get_or_create": lambda region: region.get_or_create("key", lambda: 1),
+    "put": lambda region: region.put("key", 1),
+    "put_multi": lambda region: region.put_multi({"key": 1}),
+    "delete": lambda region: region.delete("key"),
+    "invalidate": lambda region: region.invalidate(),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_an_error_tells_the_operation_that_was_called(
+    clock: FakeClock, name: str
+) -> None:
+    region = make_region(clock=clock, expiration_time=60, generation_ttl=0)
+    region.configure(FarBackend, arguments={"values": {}}, on_backend_error="raise")
+    far(region).is_cut = True
+
+    for _ in range(2):  # the first fails, the second is refused
+        with pytest.raises(BackendUnavailable, match=rf"^far failed at {name}\(\)"):
+            CALLS[name](region)

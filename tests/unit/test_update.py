@@ -215,9 +215,10 @@ def test_a_change_that_needs_its_own_key_is_told_so(make: Maker) -> None:
         # The first call is only to see whether there is anything to do.
         return 1 if len(calls) == 1 else region.update("n", increment)
 
-    with pytest.raises(CreationCycleError):
+    with pytest.raises(CreationCycleError, match=r"'n' -> 'n'; .*before") as caught:
         region.update("n", change)
 
+    assert caught.value.chain == ("n", "n")
     assert region.update("n", increment) == 1
 
 
