@@ -86,6 +86,7 @@ class PylibmcBackend(GenericMemcachedBackend):
             UNFIT,
             Client,
             channels_to,
+            check_servers,
         )
 
         if self._login is not None and not self._has_sasl:
@@ -95,6 +96,7 @@ class PylibmcBackend(GenericMemcachedBackend):
         behaviors = {**self._default_behaviors(), **self.behaviors}
         waits = (behaviors["_poll_timeout"], behaviors["connect_timeout"])
         servers = [without_word(server, "unix:") for server in self.url]
+        check_servers(servers)
         try:
             return Client(
                 servers,

@@ -16,7 +16,7 @@ from pylibmc.client import (  # type: ignore[import-untyped,import-not-found,unu
 from dogpile.cache.backends.memcached_edge import REFUSED_LOGIN, REFUSED_VALUE, Faults
 from dogpile.cache.backends.memcached_text import FLAG_TEXT, Batches, Swap
 from dogpile.cache.backends.memcached_wire import Channel, Refused, SocketChannel
-from dogpile.cache.backends.network import Address
+from dogpile.cache.backends.network import Address, host_in, unreadable_address
 from dogpile.cache.clock import SYSTEM_CLOCK
 
 #: What pylibmc raises where it cannot be what it is asked to be.
@@ -322,6 +322,22 @@ def _is_refused_login(error: Exception) -> bool:
 
 def _is_refused_value(error: Exception) -> bool:
     return isinstance(error, pylibmc.Error) and _code(error) == _NO_MEMORY
+
+
+def check_servers(servers: Sequence[str]) -> None:
+    """Refuse servers that libmemcached would look for in vain.
+
+    :raises ValidationError: one cannot be read.
+    """
+    for server in servers:
+        try:
+            kind, host, port, _ = translate_server_spec(server)
+        except ValueError:
+            raise unreadable_address(server, "url") from None
+        if kind != server_type_map["unix"]:
+            if not 0 < port < 65536:
+                raise unreadable_address(f"{host}:{port}", "url")
+            host_in({"url": host}, "url", "")
 
 
 def channels_to(

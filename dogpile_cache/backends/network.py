@@ -31,6 +31,11 @@ _PREFIX_LENGTH = 40
 # Begins a key that was hashed; a key of the user's that begins so is hashed too,
 # so that no two keys are ever stored under one name.
 _HASHED = "~"
+_PORTS = 65536
+# Shown of an address that cannot be read.
+_SHOWN = 60
+_HOST = re.compile(r"[^\s:@/\[\]]+")
+_SIX = re.compile(r"[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(?:%\w+)?")
 _PLAIN_KEY = re.compile(r"[!-}][!-~]*")
 #: Whether a text is a key as it stands, whatever its length.
 is_plain: Callable[[str], re.Match[str] | None] = _PLAIN_KEY.fullmatch
@@ -84,8 +89,7 @@ def seconds_in(
         seconds = math.nan
     if not 0 < seconds < math.inf:
         raise ValidationError(
-            f"{name}= must be a number of seconds above 0, or None, "
-            f"not a {type(value).__name__} that is none"
+            f"{name}= must be a number of seconds above 0, or None{_but(value)}"
         )
     return seconds
 
@@ -101,11 +105,53 @@ def integer_in(arguments: Mapping[str, Any], name: str, default: int) -> int:
     except ValueError:
         number = -1
     if number < 0 or isinstance(value, bool):
-        raise ValidationError(
-            f"{name}= must be a whole number from 0 on, "
-            f"not a {type(value).__name__} that is none"
-        )
+        raise ValidationError(f"{name}= must be a whole number from 0 on{_but(value)}")
     return number
+
+
+def port_in(arguments: Mapping[str, Any], name: str, default: int) -> int:
+    """Read an argument that is the number of a port.
+
+    :raises ValidationError: it is none.
+    """
+    value = arguments.get(name, default)
+    try:
+        port = integer_in({name: value}, name, default)
+    except ValidationError:
+        port = 0
+    if not 0 < port < _PORTS:
+        verb = "be" if name == "port" else "name"
+        raise ValidationError(
+            f"{name}= must {verb} a port, a whole number from 1 to 65535{_but(value)}"
+        )
+    return port
+
+
+def host_in(arguments: Mapping[str, Any], name: str, default: str) -> str:
+    """Read an argument that is the name or the number of a host.
+
+    :raises ValidationError: it is none.
+    """
+    value = arguments.get(name)
+    host = default if value is None else value
+    if isinstance(host, str) and (_HOST.fullmatch(host) or _SIX.fullmatch(host)):
+        return host
+    given = f"of type {type(host).__name__}"
+    if isinstance(host, str):
+        given = f"{host[:_SHOWN]!r}" if "@" not in host else "a whole address"
+    hint = "; a port goes into port=, a whole address into url="
+    raise ValidationError(
+        f"{name}= must name a host, such as 'localhost' or '10.0.0.1', not {given}"
+        + (hint if name == "host" else "")
+    )
+
+
+def _but(value: object) -> str:
+    """Tell a number that is of no use; what is none may be anything, a secret even."""
+    is_number = isinstance(value, (int, float)) or (
+        isinstance(value, str) and re.fullmatch(r"\s*[-+]?[0-9.]{1,20}\s*", value)
+    )
+    return f", not {value}" if is_number else f", not of type {type(value).__name__}"
 
 
 def flag_in(arguments: Mapping[str, Any], name: str, default: bool) -> bool:
@@ -122,9 +168,7 @@ def flag_in(arguments: Mapping[str, Any], name: str, default: bool) -> bool:
             return False
     elif value is None or isinstance(value, int):
         return bool(value)
-    raise ValidationError(
-        f"{name}= must be True or False, not a {type(value).__name__} that is neither"
-    )
+    raise ValidationError(f"{name}= must be True or False{_but(value)}")
 
 
 def check_url(url: object, schemes: Iterable[str]) -> str:
@@ -138,38 +182,68 @@ def check_url(url: object, schemes: Iterable[str]) -> str:
     known = ", ".join(f"{scheme}://" for scheme in schemes)
     if not isinstance(url, str):
         raise ValidationError(
-            f"url= must be a string that begins with one of {known}, "
-            f"not a {type(url).__name__}"
+            f"url= must be a string that begins with one of {known}; "
+            f"it has the type {type(url).__name__}"
         )
     scheme, mark, _ = url.partition("://")
     if not mark or scheme not in schemes:
-        raise ValidationError(f"url= must begin with one of {known}")
+        given = re.fullmatch(r"[a-z][a-z0-9+.-]{0,20}", scheme) if mark else None
+        raise ValidationError(
+            f"url= must begin with one of {known}"
+            + (f", not with {scheme}://" if given else "")
+        )
+    _refuse_port(url)
     try:
         parts = urllib.parse.urlsplit(url)
         sound = parts.port != 0
     except ValueError:
         sound = False
-    if sound and scheme != "unix":
-        sound = re.fullmatch(r"/*[0-9]*/*", parts.path) is not None
-    if not sound:
+    if scheme == "unix":
+        if not sound or not parts.path.strip("/"):
+            raise ValidationError(
+                "url= must name a socket by its path, as in unix:///run/redis.sock"
+            )
+        return url
+    if not sound or not re.fullmatch(r"/*[0-9]*/*", parts.path) or _has_no_db(parts):
         # The text may hold a password: it is not shown.
         raise ValidationError(
             f"url= must look like {scheme}://user:password@host:port/database, the "
-            "port and the database numbers; a user name or password with any of "
-            "/ ? # @ : % in it must be percent-encoded"
+            "port a number from 1 to 65535, the database one from 0 on; a user name "
+            "or password with any of / ? # @ : % in it must be percent-encoded"
+        )
+    if not parts.hostname:
+        raise ValidationError(
+            f"url= names no host; it must look like {scheme}://localhost:6379/0"
         )
     return url
 
 
-def parse_address(text: object, default_port: int) -> Address:
+def _has_no_db(parts: urllib.parse.SplitResult) -> bool:
+    """Return whether the query names a database by something else than a number."""
+    named = urllib.parse.parse_qs(parts.query, keep_blank_values=True).get("db", [])
+    return not all(re.fullmatch("[0-9]+", each) for each in named)
+
+
+def _refuse_port(url: str) -> None:
+    """Tell a port that is none, unless it might be the beginning of a password."""
+    match = re.match(r"[a-z]+://(?:[^/?#]*@)?[^/?#@]*:(\d{1,20})(?:[/?#][^@]*)?$", url)
+    if match is not None and not 0 < int(match[1]) < _PORTS:
+        raise ValidationError(
+            f"url= has the port {match[1]}: a port is a whole number from 1 to 65535"
+        )
+
+
+def parse_address(text: object, default_port: int, *, name: str = "url") -> Address:
     """Read ``host``, ``host:port``, ``[::1]:port`` or the path of a socket.
 
+    :param name: the argument's, for the errors.
     :raises ValidationError: it is none of them.
     """
     if not isinstance(text, str) or not text.strip():
+        given = "an empty one" if isinstance(text, str) else type(text).__name__
         raise ValidationError(
-            "a server must be a string such as '127.0.0.1' or 'host:port', "
-            f"not {'an empty one' if text in ('', None) else type(text).__name__}"
+            f"{name}= must name a server as a string such as '127.0.0.1' or "
+            f"'host:port', not {given}"
         )
     text = text.strip()
     if text.startswith(("/", "unix:")):
@@ -179,14 +253,34 @@ def parse_address(text: object, default_port: int) -> Address:
         text,
     )
     port = int(match["port"] or default_port) if match else 0
-    if match is None or not 0 < port < 65536:
-        if text.count(":") > 1 and re.fullmatch(r"[0-9a-fA-F:.]+", text):
+    if match is None or not 0 < port < _PORTS:
+        if _SIX.fullmatch(text):
             return Address(text, default_port)
-        raise ValidationError(
-            "a server must be given as 'host', 'host:port', '[::1]:port' or "
-            "'/path/of/a/socket'"
-        )
+        raise unreadable_address(text, name)
     return Address(match["six"] or match["host"], port)
+
+
+def unreadable_address(text: str, name: str) -> ValidationError:
+    """Return the error that tells what is wrong with an address.
+
+    :param name: the argument's.
+    """
+    # Where there may be a password, nothing is shown.
+    shown = "" if "@" in text else f", not {text[:_SHOWN]!r}"
+    host, _, port = text.rpartition(":")
+    if "://" in text:
+        return ValidationError(
+            f"{name}= takes a server without a scheme, as in 'host:port'{shown}"
+        )
+    if shown and host and (host.startswith("[") or ":" not in host):
+        return ValidationError(
+            f"{name}= has the port {port[:_SHOWN]!r}, in {text[:_SHOWN]!r}: a port is "
+            "a whole number from 1 to 65535"
+        )
+    return ValidationError(
+        f"{name}= must name a server as 'host', 'host:port', '[::1]:port' or "
+        f"'/path/of/a/socket'{shown}"
+    )
 
 
 def server_list(value: object) -> list[str]:
@@ -204,8 +298,8 @@ def server_list(value: object) -> list[str]:
     servers = [part for part in found if part]
     if not servers or not all(isinstance(part, str) for part in servers):
         raise ValidationError(
-            "url= must name at least one server, as in '127.0.0.1' or "
-            "['10.0.0.1:11211', '10.0.0.2:11211']"
+            "url= must name at least one server, each as a string, as in "
+            "'127.0.0.1' or ['10.0.0.1:11211', '10.0.0.2:11211']"
         )
     return servers
 

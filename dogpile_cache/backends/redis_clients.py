@@ -13,7 +13,14 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from dogpile.cache.api import BackendArguments
-from dogpile.cache.backends.network import Address, check_url, flag_in, integer_in
+from dogpile.cache.backends.network import (
+    Address,
+    check_url,
+    flag_in,
+    host_in,
+    integer_in,
+    port_in,
+)
 from dogpile.cache.backends.redis_settings import (
     VALKEY,
     Library,
@@ -124,16 +131,21 @@ class Alone:
     def __init__(self, library: Library, arguments: BackendArguments) -> None:
         self._library = library
         self._pool = arguments.get("connection_pool")
+        if self._pool is not None and not hasattr(self._pool, "connection_class"):
+            raise ValidationError(
+                f"connection_pool= must be a {library.name}.ConnectionPool; it has "
+                f"the type {type(self._pool).__name__}"
+            )
         self._given = connection_settings(arguments)
         self._url = arguments.get("url")
         if self._url is not None:
             self._given["url"] = check_url(self._url, library.schemes)
         else:
             self._given |= {
-                "host": arguments.get("host", "localhost"),
+                "host": host_in(arguments, "host", "localhost"),
                 "username": arguments.get("username"),
                 "password": arguments.get("password"),
-                "port": integer_in(arguments, "port", 6379),
+                "port": port_in(arguments, "port", 6379),
                 "db": integer_in(arguments, "db", 0),
             }
         self.native_async: bool = self._pool is None or (
@@ -234,7 +246,7 @@ class Sentinels:
             (found.host, found.port)
             for found in addresses(arguments.get("sentinels"), "sentinels", 26379)
         ]
-        self._service_name = arguments.get("service_name", "mymaster")
+        self._service_name = _service_name_in(arguments)
         self._from_replicas = flag_in(arguments, "read_from_replicas", False)
         account = {name: arguments.get(name) for name in ("username", "password")}
         self._settings = {
@@ -272,6 +284,16 @@ class Sentinels:
         return Clients(writer, reader, tuple(sentinel.sentinels))
 
 
+def _service_name_in(arguments: BackendArguments) -> str:
+    name = arguments.get("service_name", "mymaster")
+    if not isinstance(name, str) or not name.strip():
+        raise ValidationError(
+            "service_name= must be the name of the master that the sentinels watch, "
+            "as in service_name='mymaster' (which it is if left out)"
+        )
+    return name
+
+
 class Sharded:
     """A cluster, known by some of its nodes.
 
@@ -294,9 +316,14 @@ class Sharded:
             self._settings["url"] = check_url(arguments["url"], library.schemes[:2])
         elif arguments.get("startup_nodes"):
             self._nodes = addresses(arguments["startup_nodes"], "startup_nodes", 6379)
+        elif arguments.get("host") is None and arguments.get("port") is None:
+            raise ValidationError(
+                "startup_nodes= or url= is needed: some nodes of the cluster, as in "
+                f"startup_nodes=['10.0.0.1:6379'] or url='{library.name}://10.0.0.1:6379'"
+            )
         else:
-            port = integer_in(arguments, "port", 6379)
-            self._nodes = [Address(arguments.get("host", "localhost"), port)]
+            port = port_in(arguments, "port", 6379)
+            self._nodes = [Address(host_in(arguments, "host", "localhost"), port)]
         if integer_in(arguments, "db", 0):
             raise ValidationError("db= must be 0: a cluster has no other databases")
         check_bytes(self._settings)

@@ -15,8 +15,9 @@ from dogpile.cache.backends.network import (
     READ_SECONDS,
     Address,
     flag_in,
-    integer_in,
+    host_in,
     parse_address,
+    port_in,
     seconds_in,
     server_list,
 )
@@ -169,15 +170,21 @@ def addresses(value: object, name: str, default_port: int) -> list[Address]:
     found = [_address(item, name, default_port) for item in items]
     if not found:
         raise ValidationError(
-            f"{name}= must name at least one server, as in ['10.0.0.1:{default_port}']"
+            f"{name}= is needed, and must name at least one server, as in "
+            f"['10.0.0.1:{default_port}', '10.0.0.2:{default_port}']"
         )
     return found
 
 
 def _address(item: object, name: str, default_port: int) -> Address:
     if isinstance(item, (tuple, list)) and len(item) == 2:
-        port = integer_in({name: item[1]}, name, default_port)
-        return Address(str(item[0]), port)
+        item = _Pair(*item)
     if hasattr(item, "host") and hasattr(item, "port"):
-        return Address(item.host, int(item.port))
-    return parse_address(item, default_port)
+        host = host_in({name: item.host}, name, "")
+        return Address(host, port_in({name: item.port}, name, default_port))
+    return parse_address(item, default_port, name=name)
+
+
+class _Pair(NamedTuple):
+    host: Any
+    port: Any

@@ -149,11 +149,33 @@ def test_what_is_no_use_is_refused(
         kind.backend(arguments)
 
 
-@pytest.mark.parametrize("url", ["host:port", "host:0", "host:70000", "http://host/x"])
-@pytest.mark.parametrize("client", ["pymemcache", "bmemcached", "memcached"])
-def test_a_server_that_cannot_be_read_is_refused(client: str, url: str) -> None:
-    with pytest.raises(ValidationError):
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("host:port", r"^url= has the port 'port', in 'host:port': .* 1 to 65535"),
+        ("host:0", r"^url= has the port '0'"),
+        ("host:70000", r"^url= has the port '70000', in 'host:70000'"),
+        ([("host", 70000)], r"^url= has the port '70000'"),
+        ("http://host/x", r"^url= takes a server without a scheme.*'http://host/x'"),
+        ("redis://host:1", r"^url= takes a server without a scheme"),
+        ("memcached://scott:tiger@host", r"^url= takes a server without a scheme"),
+        (":11211", r"^url= must name a (host|server)"),
+        ("two words", r"^url= must name a (host|server).*'two words'"),
+    ],
+)
+@pytest.mark.parametrize("client", ["pylibmc", "pymemcache", "bmemcached", "memcached"])
+def test_a_server_that_cannot_be_read_is_refused(
+    client: str, url: Any, told: str
+) -> None:
+    with pytest.raises(ValidationError, match=told) as caught:
         needs(client)({"url": url})
+
+    assert "tiger" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["a:1:2", "/a/socket", "unix:/a/socket", "[::1]:5"])
+def test_pylibmc_takes_servers_in_its_own_way(url: str) -> None:
+    needs("pylibmc")({"url": url})
 
 
 @pytest.mark.parametrize(

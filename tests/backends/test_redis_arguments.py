@@ -183,6 +183,16 @@ def test_it_tries_once_more_but_not_after_a_time_out(kind: type[RedisBackend]) -
     [
         {"port": "six"},
         {"port": -1},
+        {"port": 0},
+        {"port": 70000},
+        {"port": "70000"},
+        {"host": ""},
+        {"host": " "},
+        {"host": 5},
+        {"host": "localhost:6379"},
+        {"host": "redis://localhost"},
+        {"db": -1},
+        {"connection_pool": "pool"},
         {"port": 6379.5},
         {"port": True},
         {"db": "none"},
@@ -208,6 +218,11 @@ def test_it_tries_once_more_but_not_after_a_time_out(kind: type[RedisBackend]) -
         {"url": "redis://localhost:0"},
         {"url": "redis://localhost:70000"},
         {"url": "redis://localhost/zero"},
+        {"url": "redis://localhost?db=-1"},
+        {"url": "redis://localhost?db=zero"},
+        {"url": "redis://:6379/0"},
+        {"url": "redis:///0"},
+        {"url": "unix://"},
         {"url": f"redis://:pass/{SECRET}@localhost:6379"},
     ],
     ids=repr,
@@ -227,6 +242,15 @@ def test_a_useless_argument_is_refused_by_name(arguments: dict[str, Any]) -> Non
         (RedisSentinelBackend, {"sentinels": ["host:port"]}),
         (RedisSentinelBackend, {"sentinels": [["host", "port"]]}),
         (RedisSentinelBackend, {"sentinels": 26379}),
+        (RedisSentinelBackend, {"sentinels": [["host", 70000]]}),
+        (RedisSentinelBackend, {"sentinels": [["", 26379]]}),
+        (RedisSentinelBackend, {**SENTINELS, "service_name": ""}),
+        (RedisSentinelBackend, {**SENTINELS, "service_name": None}),
+        (RedisClusterBackend, {}),
+        (RedisClusterBackend, {"startup_nodes": []}),
+        (RedisClusterBackend, {"host": ""}),
+        (RedisClusterBackend, {"port": 70000}),
+        (RedisClusterBackend, {"url": "redis://localhost:70000"}),
         (RedisSentinelBackend, {**SENTINELS, "sentinel_kwargs": "none"}),
         (RedisClusterBackend, {"startup_nodes": [None]}),
         (RedisClusterBackend, {"startup_nodes": "two words"}),
@@ -239,6 +263,83 @@ def test_useless_addresses_are_refused(
 ) -> None:
     with pytest.raises(ValidationError):
         kind(arguments)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "told"),
+    [
+        (
+            RedisBackend,
+            {"port": 70000},
+            "port= must be a port, .*1 to 65535, not 70000",
+        ),
+        (
+            RedisBackend,
+            {"url": "redis://h:70000/0"},
+            "url= has the port 70000: .*65535",
+        ),
+        (RedisBackend, {"url": "redis://u:p@h:0"}, "url= has the port 0: "),
+        (RedisBackend, {"url": "http://h"}, "redis://.* not with http://"),
+        (
+            RedisBackend,
+            {"url": "redis:///0"},
+            "names no host; .*redis://localhost:6379",
+        ),
+        (RedisBackend, {"host": ""}, "host= must name a host, .* not ''"),
+        (RedisBackend, {"host": "h:1"}, "not 'h:1'; a port goes into port="),
+        (RedisBackend, {"db": -1}, "db= must be a whole number from 0 on, not -1"),
+        (
+            RedisClusterBackend,
+            {"startup_nodes": ["h:70000"]},
+            "startup_nodes= has the port '70000'",
+        ),
+        (
+            RedisClusterBackend,
+            {"startup_nodes": [("h", 70000)]},
+            "startup_nodes= must name a port, .*65535, not 70000",
+        ),
+        (
+            RedisClusterBackend,
+            {},
+            r"startup_nodes= or url= is needed.*startup_nodes=\['10.*url='redis://10",
+        ),
+        (
+            ValkeyClusterBackend,
+            {},
+            r"startup_nodes= or url= is needed.*url='valkey://10",
+        ),
+        (
+            RedisSentinelBackend,
+            {},
+            r"sentinels= is needed, .* \['10.0.0.1:26379'",
+        ),
+        (
+            RedisSentinelBackend,
+            {**SENTINELS, "service_name": ""},
+            "service_name= must be .* as in service_name='mymaster'",
+        ),
+    ],
+)
+def test_a_refusal_names_argument_value_and_what_would_do(
+    kind: type[RedisBackend], arguments: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ValidationError, match=told):
+        kind(arguments)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"redis://:70000{SECRET}@localhost:1",
+        f"redis://:70000/{SECRET}@localhost",
+        "redis://:70000/x@localhost",
+    ],
+)
+def test_the_beginning_of_a_password_is_not_told_as_a_port(url: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        RedisBackend({"url": url})
+
+    assert "70000" not in str(caught.value)
 
 
 @ALL

@@ -14,11 +14,13 @@ from dogpile.cache.backends.network import (
     Address,
     check_url,
     flag_in,
+    host_in,
     import_client,
     integer_in,
     key_prefix,
     parse_address,
     plain_key,
+    port_in,
     seconds_in,
     server_list,
     watch_forks,
@@ -59,6 +61,36 @@ def test_whole_numbers_are_read(value: object, expected: int) -> None:
 def test_what_is_no_whole_number_is_refused(value: object) -> None:
     with pytest.raises(ValidationError, match="port=") as caught:
         integer_in({"port": value}, "port", 1)
+
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(1, 1), ("6379", 6379), (65535, 65535)]
+)
+def test_ports_are_read(value: object, expected: int) -> None:
+    assert port_in({"port": value}, "port", 1) == expected
+
+
+@pytest.mark.parametrize("value", [0, -1, 65536, "70000", 1.5, True, None, "secret"])
+def test_what_is_no_port_is_refused(value: object) -> None:
+    with pytest.raises(ValidationError, match=r"^port= must be .*1 to 65535") as caught:
+        port_in({"port": value}, "port", 1)
+
+    assert "secret" not in str(caught.value)
+    assert not isinstance(value, int) or f"not {value}" in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["localhost", "10.0.0.1", "::1", "fe80::1%eth0"])
+def test_hosts_are_read(host: str) -> None:
+    assert host_in({"host": host}, "host", "other") == host
+    assert host_in({"host": None}, "host", "other") == "other"
+
+
+@pytest.mark.parametrize("host", ["", " ", 5, "a:1", "a/b", "redis://a", "x:secret@a"])
+def test_what_is_no_host_is_refused(host: object) -> None:
+    with pytest.raises(ValidationError, match=r"^host= must name a host") as caught:
+        host_in({"host": host}, "host", "other")
 
     assert "secret" not in str(caught.value)
 
@@ -156,6 +188,10 @@ def test_urls_are_passed_on(url: str) -> None:
         "redis://host:0",
         "redis://host:99999",
         "redis://host/first",
+        "redis://host?db=-1",
+        "redis://:6379",
+        "unix://",
+        "http://host/secret",
         "redis://:secret/word@host:6379",
         "redis://:secret[word@host:6379",
     ],
