@@ -70,6 +70,16 @@ _WORDS: Mapping[str, Any] = {
 }
 
 
+_OUR_BACKENDS = "dogpile.cache.backends."
+_EXAMPLES = {
+    "sentinels": "['10.0.0.1:26379']",
+    "startup_nodes": "['10.0.0.1:6379']",
+    "host": "'10.0.0.1'",
+    "url": "'10.0.0.1'",
+    "filename": "'/path/of/a/file'",
+    "max_entries": 1000,
+}
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dogpile.cache.codecs import Chain
@@ -111,6 +121,12 @@ def assemble(
     given = {} if arguments is None else arguments
     if isinstance(given, Mapping):
         _check_arguments(kind, given, strict=strict)
+    elif str(getattr(kind, "__module__", "")).startswith(_OUR_BACKENDS):
+        # Others may take what they like, as they could in 1.x.
+        raise ValidationError(
+            f"arguments= of {_name(backend)} must be a dictionary, as in "
+            f"arguments={{{_example(kind)}}}, not of type {type(given).__name__}"
+        )
     actual = _made(kind, given) if strict else kind(given)
     if not isinstance(actual, CacheBackend):
         raise ConfigurationError(
@@ -121,6 +137,15 @@ def assemble(
     for proxy in reversed(list(wrap)):
         outer = wrapped(proxy, outer)
     return Parts(outer, actual, _coder(actual, codec, context))
+
+
+def _example(kind: Any) -> str:
+    """Return an argument that shows what the arguments of a backend look like."""
+    known: frozenset[str] = kind.argument_names
+    for name, value in _EXAMPLES.items():
+        if name in known:
+            return f"{name!r}: {value}"
+    return ""
 
 
 def _made(kind: Any, arguments: Any) -> Any:
@@ -242,6 +267,11 @@ def read_settings(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         if name == "arguments" and isinstance(value, Mapping):
             arguments.update(
                 (each, coerce(each, given)) for each, given in value.items()
+            )
+        elif name == "arguments" and value is not None:
+            raise ValidationError(
+                f"{start}arguments must be a mapping, not of type "
+                f"{type(value).__name__}; flat, one of them is {start}arguments.NAME"
             )
         elif name.startswith("arguments."):
             each = name.removeprefix("arguments.")

@@ -27,6 +27,7 @@ from dogpile.cache.exception import (
     ValidationError,
 )
 from dogpile.cache.policy import POLICY_FIELDS
+from dogpile.cache.registry import BACKENDS
 
 MEMORY = "dogpile.cache.memory"
 
@@ -316,6 +317,46 @@ class TestRefusals:
             )
 
         assert "short secret" not in str(caught.value)
+
+    @pytest.mark.parametrize("arguments", ["host", 5, ["host"], [("url", "h")], True])
+    @pytest.mark.parametrize(
+        "backend",
+        [name for name in BACKENDS.names() if name.startswith("dogpile.cache.")],
+    )
+    def test_arguments_of_ours_are_a_mapping(
+        self, backend: str, arguments: Any
+    ) -> None:
+        region = make_region()
+
+        with pytest.raises(
+            ValidationError, match=rf"^arguments= of '{backend}' must be a dictionary"
+        ) as caught:
+            region.configure(backend, arguments=arguments)
+
+        assert f"not of type {type(arguments).__name__}" in str(caught.value)
+        assert "host" not in str(caught.value).partition("not of type")[2]
+        assert not region.is_configured
+
+    def test_the_refusal_shows_how_to_write_arguments(self) -> None:
+        with pytest.raises(ValidationError, match=r"arguments=\{'max_entries': 1000\}"):
+            make_region().configure(MEMORY, arguments="max_entries")
+
+    @pytest.mark.parametrize("arguments", ["host", 5, ["host"], object()])
+    def test_a_backend_of_others_takes_any_arguments(self, arguments: Any) -> None:
+        class Theirs(CacheBackend):
+            def __init__(self, arguments: Any) -> None:
+                self.given = arguments
+
+            get = put = delete = lambda self, *given: None  # type: ignore[assignment]
+
+        region = make_region().configure(Theirs, arguments=arguments)
+
+        assert getattr(region.actual_backend, "given") is arguments  # noqa: B009
+
+    @pytest.mark.parametrize("value", ["max_entries", 5, ["a"]])
+    def test_arguments_of_a_file_are_a_mapping(self, value: Any) -> None:
+        with pytest.raises(ValidationError, match=r"cache\.local\.arguments must be"):
+            configured({"cache.local.backend": MEMORY, "cache.local.arguments": value})
 
 
 class TestCoercion:
