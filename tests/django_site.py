@@ -2,12 +2,15 @@
 
 Whoever tests in Django imports this module first, and takes ``override_settings``
 for what a test needs otherwise. Its databases have their tables as soon as the module
-is imported: one in memory, and two in files for the books of ``django_books``.
+is imported: one in memory, and two in files for the books of ``django_books``. Where
+``DJANGO_SITE_POSTGRESQL`` is a port in the environment, a PostgreSQL there has the
+latter two.
 """
 
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import tempfile
 from typing import Any
@@ -21,6 +24,17 @@ SECRET_KEY = "a secret of the tests' site, long enough"
 _folder = tempfile.mkdtemp(prefix="django_site")
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 
+
+def _home(name: str) -> dict[str, Any]:
+    """Return the settings of a database in which threads read while others write."""
+    port = os.environ.get("DJANGO_SITE_POSTGRESQL")
+    if port:
+        import django_postgresql
+
+        return django_postgresql.settings_of(int(port), name)
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{_folder}/{name}.db"}
+
+
 if not settings.configured:
     settings.configure(
         SECRET_KEY=SECRET_KEY,
@@ -32,15 +46,8 @@ if not settings.configured:
                 "NAME": "file:django_site?mode=memory&cache=shared",
                 "OPTIONS": {"uri": True},
             },
-            # Files, in which threads read while others write.
-            "books": {
-                "ENGINE": "django.db.backends.sqlite3",
-                "NAME": f"{_folder}/books.db",
-            },
-            "archive": {
-                "ENGINE": "django.db.backends.sqlite3",
-                "NAME": f"{_folder}/archive.db",
-            },
+            "books": _home("books"),
+            "archive": _home("archive"),
         },
         DATABASE_ROUTERS=["django_books.models.Library"],
         INSTALLED_APPS=[

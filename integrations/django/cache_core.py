@@ -21,11 +21,8 @@ from dogpile.cache import (
 )
 from dogpile.cache.integrations.django.cache_settings import AGES, keeper
 from dogpile.cache.integrations.django.cache_values import Making, Pickled, Plain
-from dogpile.cache.integrations.django.transactions import (
-    ahas_old_view,
-    has_old_view,
-    written_tags,
-)
+from dogpile.cache.integrations.django.snapshots import ahas_old_view, has_old_view
+from dogpile.cache.integrations.django.transactions import written_tags
 
 _OF_SETTINGS = frozenset(
     {"region", "default_timeout", "_store", "_values", "_is_culled"}

@@ -7,10 +7,8 @@ from typing import Any
 
 from dogpile.cache import NO_VALUE, Creation
 from dogpile.cache.integrations.django.handler import regions
-from dogpile.cache.integrations.django.transactions import (
-    has_old_view,
-    written_tags,
-)
+from dogpile.cache.integrations.django.snapshots import has_old_view
+from dogpile.cache.integrations.django.transactions import written_tags
 
 
 class OfClient(str):

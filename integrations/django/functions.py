@@ -15,11 +15,8 @@ from dogpile.cache.integrations.django import apart
 from dogpile.cache.integrations.django.handler import regions
 from dogpile.cache.integrations.django.model_tags import listed, tag_names
 from dogpile.cache.integrations.django.rows import keyed_all, meant_all
-from dogpile.cache.integrations.django.transactions import (
-    ahas_old_view,
-    has_old_view,
-    written_tags,
-)
+from dogpile.cache.integrations.django.snapshots import ahas_old_view, has_old_view
+from dogpile.cache.integrations.django.transactions import written_tags
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -14,7 +14,7 @@ from dogpile.cache import NO_VALUE, ConfigurationError, Creation
 from dogpile.cache.integrations.django import apart
 from dogpile.cache.integrations.django.asked import Asked
 from dogpile.cache.integrations.django.responses import told
-from dogpile.cache.integrations.django.transactions import has_old_view
+from dogpile.cache.integrations.django.snapshots import has_old_view
 from dogpile.cache.integrations.django.turn import REFUSALS, BaseTurn
 from dogpile.cache.integrations.django.watch import Watch
 from dogpile.cache.integrations.http import Outcome

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from django.contrib.sessions.models import Session
 from django.db import connections, transaction
 from django.db.models.signals import post_delete
 from django.http import HttpResponse
-from django.test import Client, RequestFactory, override_settings
+from django.test import Client, RequestFactory, TestCase, override_settings
 from django.urls import path
 from django_books.models import Author, Book, Classic, Novel, Timed
 
@@ -29,6 +31,7 @@ from dogpile.cache.integrations.django import (
     cached_view,
     invalidate_model,
     regions,
+    snapshots,
     tag_names,
 )
 from dogpile.cache.testing import FakeClock
@@ -635,6 +638,39 @@ class TestTransactions:
 
         assert (before, inside, ask()) == ([b"0", b"0"], b"1", b"0")
 
+    def test_a_hook_that_raises_keeps_nobody_from_it(self) -> None:
+        titles = Counted()
+        titles()
+
+        with pytest.raises(ZeroDivisionError):
+            write_and_raise()
+
+        assert titles() == ["a"]
+
+    def test_other_hooks_read_what_was_committed(self) -> None:
+        titles = Counted()
+        titles()
+        read: list[list[str]] = []
+
+        with transaction.atomic(using="books"):
+            transaction.on_commit(lambda: read.append(titles()), using="books")
+            Book.objects.create(title="a")
+
+        assert read == [["a"]]
+
+    def test_the_callbacks_of_a_test_case_stay_in_their_order(self) -> None:
+        called: list[str] = []
+        whole = transaction.atomic(using="books")
+        whole._from_testcase = True  # type: ignore[attr-defined]
+
+        with whole:
+            transaction.on_commit(lambda: called.append("before"), using="books")
+            with TestCase.captureOnCommitCallbacks(using="books", execute=True):
+                Book.objects.create(title="a")
+            transaction.set_rollback(True, using="books")
+
+        assert called == []
+
     def test_transactions_by_hand_are_told_at_once(self) -> None:
         titles = Counted()
         titles()
@@ -646,6 +682,13 @@ class TestTransactions:
             transaction.set_autocommit(True, using="books")
 
         assert titles() == ["a"]
+
+
+@transaction.atomic(using="books")
+def write_and_raise() -> None:
+    hook: Any = partial(divmod, 1, 0)
+    transaction.on_commit(hook, using="books")
+    Book.objects.create(title="a")
 
 
 def calls_with(calls: list[int]) -> Any:
@@ -723,42 +766,35 @@ class TestRaces:
         assert (before, titles()) == ([], ["a"])
 
     def test_an_old_view_is_not_stored(self) -> None:
-        journal("wal")
         read_archive = cached(60, tags=[Book])(archived)
 
-        with transaction.atomic(using="archive"):
+        with old_views(), transaction.atomic(using="archive"):
             assert archived() == []  # from here on this is what it sees
             in_thread(lambda: Book.objects.using("archive").create(title="new"))
             inside = [read_archive(), read_archive()]
 
-        journal("delete")
         assert inside == [[], []]
         assert read_archive() == ["new"]
 
     def test_a_coroutine_that_is_waited_for_has_the_same_view(self) -> None:
-        journal("wal")
-
         @cached(60, tags=[Book])
         async def titles() -> list[str]:
             return await sync_to_async(archived)()
 
-        with transaction.atomic(using="archive"):
+        with old_views(), transaction.atomic(using="archive"):
             assert archived() == []
             in_thread(lambda: Book.objects.using("archive").create(title="new"))
             inside = async_to_sync(titles)()
 
-        journal("delete")
         assert inside == []
         assert async_to_sync(titles)() == ["new"]
 
     def test_a_page_of_an_old_view_is_not_stored(self) -> None:
-        journal("wal")
-
         @cached_view(60, tags=[Book])
         def index(request: Any) -> Any:
             return HttpResponse(",".join(archived()))
 
-        with override_settings(ROOT_URLCONF=(path("", index),)):
+        with old_views(), override_settings(ROOT_URLCONF=(path("", index),)):
             client = Client()
             with transaction.atomic(using="archive"):
                 archived()
@@ -766,18 +802,89 @@ class TestRaces:
                 inside = client.get("/")
             after = [client.get("/"), client.get("/")]
 
-        journal("delete")
         assert inside.content == b""
         assert inside.headers["Cache-Status"].endswith("detail=snapshot")
         assert [each.content for each in after] == [b"new", b"new"]
         assert "; hit" in after[1].headers["Cache-Status"]
 
 
-def journal(mode: str) -> None:
+@contextmanager
+def old_views() -> Iterator[None]:
+    """Have the transactions of a database see what was there when they began."""
+    if connections["archive"].vendor == "sqlite":
+        turn_on, turn_off = "PRAGMA journal_mode=wal", "PRAGMA journal_mode=delete"
+    else:
+        # The server's own setting, of which those of Django know nothing.
+        level = "ALTER DATABASE archive SET default_transaction_isolation TO "
+        turn_on, turn_off = f"{level}'repeatable read'", f"{level}DEFAULT"
+    turn(turn_on)
+    try:
+        yield
+    finally:
+        turn(turn_off)
+
+
+class Asked:
+    """A connection of MySQL whose server answers one question.
+
+    :param question: the one that it understands.
+    :param options: as ``OPTIONS`` of the database has them.
+    """
+
+    vendor = "mysql"
+
+    def __init__(self, question: str, answer: str, options: dict[str, Any]) -> None:
+        self.settings_dict = {"OPTIONS": options}
+        self.isolation_level = options.get("isolation_level", "read committed")
+        self.connection = self
+        self._question = question
+        self._answer = answer
+
+    @contextmanager
+    def cursor(self) -> Iterator[Any]:
+        yield self
+
+    def execute(self, question: str) -> None:
+        if question != self._question:
+            raise ValueError(question)
+
+    def fetchone(self) -> tuple[str]:
+        return (self._answer,)
+
+
+class TestLevels:
+    @pytest.mark.parametrize(
+        ("question", "answer", "is_snapshot"),
+        [
+            ("SELECT @@transaction_isolation", "REPEATABLE-READ", True),
+            ("SELECT @@transaction_isolation", "READ-COMMITTED", False),
+            ("SELECT @@tx_isolation", "READ-COMMITTED", False),
+            ("SELECT nothing", "", True),
+        ],
+    )
+    def test_a_mysql_is_asked_for_its_own(
+        self, question: str, answer: str, is_snapshot: bool
+    ) -> None:
+        link = Asked(question, answer, {"isolation_level": None})
+
+        assert snapshots._is_snapshot(link) is is_snapshot
+
+    @pytest.mark.parametrize(
+        ("options", "is_snapshot"),
+        [({}, False), ({"isolation_level": "repeatable read"}, True)],
+    )
+    def test_a_level_that_is_chosen_is_not_asked_for(
+        self, options: dict[str, Any], is_snapshot: bool
+    ) -> None:
+        link = Asked("SELECT nothing", "", options)
+
+        assert snapshots._is_snapshot(link) is is_snapshot
+
+
+def turn(statement: str) -> None:
     with connections["archive"].cursor() as cursor:
-        cursor.execute(f"PRAGMA journal_mode={mode}")
-        assert cursor.fetchone() == (mode,)
-    # It may have pages that it believes to be those of the new journal.
+        cursor.execute(statement)
+    # What it was before holds for this connection.
     connections["archive"].close()
 
 

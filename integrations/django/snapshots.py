@@ -1,0 +1,138 @@
+"""Whether a transaction sees its database as that was before.
+
+In one that reads from a snapshot, what is created now may be older than what was
+invalidated since. The settings may say so, or the server's own: those are asked for
+once in a connection.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from asgiref.sync import AsyncToSync, sync_to_async
+from django.core.signals import setting_changed
+from django.db import connections
+
+# How isolation levels begin whose transactions go on seeing what was there.
+_SNAPSHOTS = ("repeatable", "serializable", "snapshot")
+_MYSQL = "mysql"
+# What tells the level of a transaction. An older MariaDB knows the last one alone.
+_QUESTIONS = {
+    "postgresql": ("SHOW transaction_isolation",),
+    "cockroachdb": ("SHOW transaction_isolation",),
+    _MYSQL: ("SELECT @@transaction_isolation", "SELECT @@tx_isolation"),
+}
+
+
+def has_old_view() -> bool:
+    """Return whether this thread may see its databases as they were before."""
+    aliases = _aliases(connections)
+    if _mine.aliases is not aliases:
+        # Asking Django costs more than all the rest of a hit.
+        _mine.aliases = aliases
+        _mine.connections = tuple(connections[alias] for alias in aliases)
+    for connection in _mine.connections:
+        if connection.in_atomic_block and _is_snapshot(connection):
+            return True
+    return False
+
+
+async def ahas_old_view() -> bool:
+    """Return whether the thread that waits for this sees what was before.
+
+    Nobody waits in a task of a server's own, which has no transaction either.
+    """
+    waiting = getattr(AsyncToSync.executors, "current", None)
+    if waiting is None or not _aliases(connections):
+        return False
+    return await sync_to_async(has_old_view)()
+
+
+class _Mine(threading.local):
+    """The connections of this thread, and what their servers have said."""
+
+    aliases: tuple[str, ...] = ()
+    connections: tuple[Any, ...] = ()
+
+    def __init__(self) -> None:
+        # From the connections of the drivers: another one may be another server's.
+        self.answers: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
+
+
+_mine = _Mine()
+
+
+@functools.lru_cache(maxsize=1)
+def _aliases(handler: Any) -> tuple[str, ...]:
+    """Return the databases whose transactions may read from a snapshot."""
+    return tuple(
+        alias
+        for alias, chosen in handler.settings.items()
+        if not chosen["ENGINE"].endswith(".dummy")
+    )
+
+
+def forget_databases(*, setting: str, **_: Any) -> None:
+    """Hear that a setting was changed, as tests do."""
+    if setting == "DATABASES":
+        _aliases.cache_clear()
+
+
+setting_changed.connect(forget_databases, dispatch_uid="dogpile.cache.snapshots")
+
+
+def _is_snapshot(connection: Any) -> bool:
+    if connection.vendor == "sqlite":
+        # With another journal, who writes waits for who reads.
+        return _journal_mode(connection) == "wal"
+    chosen = _chosen_level(connection)
+    if chosen is not None:
+        return chosen.lower().startswith(_SNAPSHOTS)
+    questions = _QUESTIONS.get(connection.vendor, ())
+    opened = connection.connection
+    if opened is None or not questions:
+        return False
+    known = _mine.answers.get(opened)
+    if known is None:
+        known = _is_told_to_be(opened, questions)
+    return known
+
+
+def _chosen_level(connection: Any) -> str | None:
+    """Return what the settings say; ``None`` where they leave it to the server."""
+    options = connection.settings_dict.get("OPTIONS", {})
+    wanted = options.get("isolation_level")
+    if wanted is None and (connection.vendor != _MYSQL or "isolation_level" in options):
+        return None
+    # As Django has understood it, or as it stands before it connects.
+    understood = getattr(connection, "isolation_level", None) or wanted
+    # With MySQL, whose driver is told a level where no setting has one.
+    return str(getattr(understood, "name", understood) or "read committed")
+
+
+def _is_told_to_be(opened: Any, questions: Sequence[str]) -> bool:
+    """Return what a server says of its transactions, and remember it."""
+    for question in questions:
+        try:
+            # Past Django's cursor, so that nobody's queries are counted.
+            with opened.cursor() as cursor:
+                cursor.execute(question)
+                told = str(cursor.fetchone()[0])
+        except Exception:  # noqa: BLE001, S112 - of a driver that is not imported
+            continue
+        answer = _mine.answers[opened] = told.lower().startswith(_SNAPSHOTS)
+        return answer
+    # In a transaction that has failed: whatever it sees, it is not to be kept.
+    return True
+
+
+def _journal_mode(connection: Any) -> str:
+    opened = connection.connection
+    if opened is None:
+        return ""
+    # Past Django's cursor, so that nobody's queries are counted.
+    return str(opened.execute("PRAGMA journal_mode").fetchone()[0])
