@@ -17,16 +17,16 @@ class DogpileCacheConfig(AppConfig):
 
     def ready(self) -> None:
         """Begin to listen."""
-        from dogpile.cache.integrations.django import checks, model_tags
+        from dogpile.cache.integrations.django import changes, checks
 
         checks.connect()
-        model_tags.connect()
+        changes.connect()
         setting_changed.connect(_relisten, dispatch_uid="dogpile.cache.apps")
 
 
 def _relisten(*, setting: str, **_: Any) -> None:
+    from dogpile.cache.integrations.django.changes import relisten
     from dogpile.cache.integrations.django.handler import MODEL_TAGS
-    from dogpile.cache.integrations.django.model_tags import relisten
 
     if setting == MODEL_TAGS:
         relisten()

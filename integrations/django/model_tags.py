@@ -1,16 +1,16 @@
 """Models as tags: their names, and what invalidates them.
 
 A model class in ``tags=`` stands for the tag ``app.Book``, an instance for
-``app.Book:pk``. Signals of saves, deletions and many-to-many changes invalidate
-both when the transaction has committed. ``update()``, ``bulk_create()``, raw SQL
-and other programs send no signals: call :func:`invalidate_model` after those.
+``app.Book:pk``. Both are invalidated when a transaction has committed whose signals
+have told of a change. ``update()``, ``bulk_create()``, raw SQL and other programs send
+no signals: call :func:`invalidate_model` after those.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -18,12 +18,6 @@ from django.apps import apps
 from django.conf import settings
 from django.db import router
 from django.db.models import Model
-from django.db.models.signals import (
-    class_prepared,
-    m2m_changed,
-    post_delete,
-    post_save,
-)
 
 from dogpile.cache import BackendError, ConfigurationError, ValidationError
 from dogpile.cache.integrations.django.handler import MODEL_TAGS, WHERE, regions
@@ -33,7 +27,6 @@ log: logging.Logger = logging.getLogger(__name__)
 
 # Written at each request of some sites, and the content of no page.
 _UNTAGGED = frozenset({"sessions.Session", "admin.LogEntry"})
-_UID = "dogpile.cache.model_tags"
 
 
 # Names
@@ -125,7 +118,7 @@ def is_covered(label: str) -> bool:
 
 
 @functools.cache
-def _relatives(model: type[Model]) -> tuple[tuple[str, str], ...]:
+def relatives(model: type[Model]) -> tuple[tuple[str, str], ...]:
     """Return what a row of a model is one of: labels, attributes of keys.
 
     A row of a model that inherits from another has columns there; and what
@@ -142,9 +135,10 @@ def _relatives(model: type[Model]) -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
-def _tags_of(instance: Model) -> set[str]:
+def tags_of(instance: Model) -> set[str]:
+    """Return the tags that a change of a row invalidates."""
     tags = set()
-    for label, attribute in _relatives(type(instance)):
+    for label, attribute in relatives(type(instance)):
         tags |= {label, f"{label}:{getattr(instance, attribute, None)}"}
     return tags
 
@@ -167,15 +161,15 @@ def invalidate_model(
         the one that the model is written to.
     :param hard: the values are gone; else they are stale.
     """
-    invalidate = _invalidate if hard else _invalidate_softly
+    chosen = invalidate if hard else _invalidate_softly
     for each in models:
         model = type(each) if isinstance(each, Model) else each
         model_tag(model)
         if isinstance(each, Model):
-            tags = _tags_of(each)
+            tags = tags_of(each)
         else:
-            tags = {label for label, _ in _relatives(each)}
-        when_committed(tags, using or router.db_for_write(model), invalidate)
+            tags = {label for label, _ in relatives(each)}
+        when_committed(tags, using or router.db_for_write(model), chosen)
 
 
 async def ainvalidate_model(
@@ -186,10 +180,10 @@ async def ainvalidate_model(
 
 
 def _invalidate_softly(tags: set[str]) -> None:
-    _invalidate(tags, hard=False)
+    invalidate(tags, hard=False)
 
 
-def _invalidate(tags: set[str], *, hard: bool = True) -> None:
+def invalidate(tags: set[str], *, hard: bool = True) -> None:
     """Invalidate tags in every region of the project."""
     names = sorted(tags)
     done: set[int] = set()
@@ -209,89 +203,3 @@ def _invalidate(tags: set[str], *, hard: bool = True) -> None:
                 ", ".join(names),
                 error,
             )
-
-
-# Signals
-
-
-def connect() -> None:
-    """Listen to what becomes of the models; once the applications are ready."""
-    for model in apps.get_models(include_auto_created=True):
-        listen(model)
-    class_prepared.connect(_hear_of_model, dispatch_uid=_UID)
-
-
-def _hear_of_model(*, sender: type[Model], **_: Any) -> None:
-    _relatives.cache_clear()
-    listen(sender)
-
-
-def listen(model: type[Model]) -> None:
-    """Listen to what becomes of a model.
-
-    Only to those that are covered: a model that somebody listens to is deleted
-    row by row, because each is told.
-    """
-    concrete = model._meta.concrete_model or model
-    m2m_changed.connect(_hear_of_relation, sender=model, dispatch_uid=_UID)
-    if is_covered(concrete._meta.label) and not model._meta.auto_created:
-        post_save.connect(_hear_of_row, sender=model, dispatch_uid=_UID)
-        post_delete.connect(_hear_of_row, sender=model, dispatch_uid=_UID)
-
-
-def relisten() -> None:
-    """Listen anew, after the setting was changed."""
-    for model in apps.get_models(include_auto_created=True):
-        for signal in (post_save, post_delete, m2m_changed):
-            signal.disconnect(sender=model, dispatch_uid=_UID)
-        listen(model)
-
-
-def _hear_of_row(*, instance: Model, using: str, **_: Any) -> None:
-    when_committed(_tags_of(instance), using, _invalidate)
-
-
-def _hear_of_relation(
-    *,
-    sender: type[Model],
-    instance: Model,
-    action: str,
-    model: type[Model],
-    pk_set: set[Any] | None,
-    using: str,
-    **_: Any,
-) -> None:
-    if action in ("pre_add", "pre_remove", "post_clear"):
-        return
-    keys = pk_set
-    if action == "pre_clear":
-        # After it, nothing tells any more whom it had to do with.
-        keys = set(_related(sender, instance, model, using))
-    tags = _tags_of(instance)
-    for label, _attribute in _relatives(model):
-        tags.add(label)
-        tags.update(f"{label}:{key}" for key in keys or ())
-    covered = {tag for tag in tags if is_covered(tag.partition(":")[0])}
-    when_committed(covered, using, _invalidate)
-
-
-def _related(
-    through: type[Model], instance: Model, model: type[Model], using: str
-) -> Iterator[Any]:
-    """Return the keys of the rows of a model that an instance is related to."""
-    links = [field for field in through._meta.fields if field.is_relation]
-    rows: Any = through._base_manager.using(using)
-    for source in links:
-        if not _leads_to(source, type(instance)):
-            continue
-        for target in links:
-            if target is source or not _leads_to(target, model):
-                continue
-            yield from rows.filter(**{source.name: instance.pk}).values_list(
-                target.attname, flat=True
-            )
-
-
-def _leads_to(field: Any, model: type[Model]) -> bool:
-    other = field.related_model
-    return isinstance(other, type) and issubclass(model, other)

@@ -33,6 +33,28 @@ class Classic(Book):
         proxy = True
 
 
+def nobody() -> None:
+    """Return what stands in a review instead of an author who is gone."""
+
+
+class Review(models.Model):
+    """What outlives the book that it is about, and those who have to do with it."""
+
+    book: models.ForeignKey[Book | None] = models.ForeignKey(
+        Book, models.SET_NULL, null=True
+    )
+    by: models.ForeignKey[Author | None] = models.ForeignKey(
+        Author, models.SET(nobody), null=True, related_name="+"
+    )
+    about: models.ForeignKey[Author | None] = models.ForeignKey(
+        Author, models.SET_DEFAULT, null=True, default=None, related_name="reviews"
+    )
+
+
+class Blurb(Review):
+    """A review with a table of its own beside that of reviews."""
+
+
 class Timed(models.Model):
     """What is saved here is a row of the models that inherit from it."""
 

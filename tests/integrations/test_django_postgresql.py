@@ -142,10 +142,13 @@ def test_what_holds_over_sqlite_holds_here(server: Server) -> None:
     django_postgresql.ask(
         server.port, "CREATE DATABASE books", "CREATE DATABASE archive"
     )
-    module = Path(__file__).with_name("test_django_functions.py")
+    modules = [
+        str(Path(__file__).with_name(f"test_django_{name}.py"))
+        for name in ("functions", "deletions")
+    ]
 
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(module)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *modules],
         env={**os.environ, "DJANGO_SITE_POSTGRESQL": str(server.port)},
         cwd=Path(__file__).parents[2],
         capture_output=True,
