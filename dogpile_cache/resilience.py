@@ -152,11 +152,11 @@ class Guard:
 
     def _refusal(self, name: str, left: float) -> BackendUnavailable:
         when = f"next try in {left:.1f} s" if left > 0 else "the next try is under way"
-        why = f" ({self._reason})" if self._reason else ""
+        why = self._reason or "it did not answer"
         return BackendUnavailable(
             self._backend,
             _PUBLIC.get(name, name),
-            f"it was not asked, as it did not answer a moment ago{why}; {when}",
+            f"not asked, {when}; a moment ago: {why}",
         )
 
     def failed(

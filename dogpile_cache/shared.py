@@ -82,7 +82,8 @@ class Shared:
     def async_op(self, name: str) -> Callable[..., Any] | None:
         """Return an operation's native coroutine function, if there is one."""
         guard = self.guard
-        if guard is None or not self._is_native:
+        # A dead server keeps nobody from closing what leads to it.
+        if guard is None or not self._is_native or name == "close":
             return self._native(name)
         known = self._async_ops.get(name)
         if known is None and self._native(name) is not None:

@@ -53,6 +53,16 @@ class Address(NamedTuple):
     port: int
     path: str = ""
 
+    def __str__(self) -> str:
+        """As a person writes it."""
+        if self.path:
+            return self.path
+        return (
+            f"[{self.host}]:{self.port}"
+            if ":" in self.host
+            else ":".join((self.host, str(self.port)))
+        )
+
 
 def import_client(module: str, *, backend: str, extra: str) -> ModuleType:
     """Import a client library.
@@ -375,6 +385,25 @@ def wrapped(
             reason = error.strerror
     lost = isinstance(error, (OSError, *gone))
     return (BackendUnavailable if lost else BackendError)(backend, operation, reason)
+
+
+def spell_tls(error: object) -> str | None:
+    """Return what a failure of TLS means, ``None`` if it is none.
+
+    :param error: the error, or its text.
+    """
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        why = text.partition("certificate verify failed: ")[2].partition(" (_ssl")[0]
+        return (
+            f"the server's certificate is not trusted ({why or 'it does not say why'});"
+            " trust its authority: tls_context=, or ssl_ca_certs in connection_kwargs="
+        )
+    if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text:
+        return "the server speaks no TLS on that port"
+    if "SSL" in text and ("EOF" in text or "ALERT" in text):
+        return "the server refuses TLS as it is spoken to it"
+    return None
 
 
 class Forkable(Protocol):

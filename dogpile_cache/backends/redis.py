@@ -145,14 +145,14 @@ class RedisBackend(RedisTwins):
 
         :param ttl: seconds after which the server may drop them.
         """
-        self._run("set", self._set_call(key, value, ttl))
+        self._run("put", self._set_call(key, value, ttl))
 
     def set_serialized_multi(
         self, mapping: Mapping[KeyType, bytes], ttl: float | None = None
     ) -> None:
         """Store the bytes of each key, and void the leases of all."""
         calls = [self._set_call(key, mapping[key], ttl) for key in mapping]
-        self._run_many("set_multi", calls)
+        self._run_many("put_multi", calls)
 
     def delete(self, key: KeyType) -> None:
         """Remove the value, and void the lease of its key."""

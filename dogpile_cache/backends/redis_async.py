@@ -150,14 +150,14 @@ class RedisTwins(RedisCore):
         self, key: KeyType, value: bytes, ttl: float | None = None
     ) -> None:
         """Store bytes under the key, and void its lease."""
-        await self._arun("set", self._set_call(key, value, ttl))
+        await self._arun("put", self._set_call(key, value, ttl))
 
     async def aset_serialized_multi(
         self, mapping: Mapping[KeyType, bytes], ttl: float | None = None
     ) -> None:
         """Store the bytes of each key, and void the leases of all."""
         calls = [self._set_call(key, mapping[key], ttl) for key in mapping]
-        await self._arun_many("set_multi", calls)
+        await self._arun_many("put_multi", calls)
 
     async def adelete(self, key: KeyType) -> None:
         """Remove the value, and void the lease of its key."""

@@ -7,6 +7,7 @@ cluster's client connects when it is made, so it is made when it is first used.)
 from __future__ import annotations
 
 import contextlib
+import urllib.parse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -21,6 +22,7 @@ from dogpile.cache.backends.network import (
     integer_in,
     port_in,
 )
+from dogpile.cache.backends.redis_errors import Place
 from dogpile.cache.backends.redis_settings import (
     VALKEY,
     Library,
@@ -110,6 +112,8 @@ class Connector(Protocol):
     eager: bool
     #: Whether keys lie on several nodes.
     sharded: bool
+    #: Where the servers are, for errors.
+    place: Place
 
     def connect(self) -> Clients:
         """Make the clients that block."""
@@ -148,9 +152,24 @@ class Alone:
                 "port": port_in(arguments, "port", 6379),
                 "db": integer_in(arguments, "db", 0),
             }
+        self.place = self._place()
         self.native_async: bool = self._pool is None or (
             self._pool.connection_class in set(self._twin_classes())
         )
+
+    def _place(self) -> Place:
+        if self._url is not None:
+            return _place_of(self._url)
+        settings = self._given
+        if self._pool is not None:
+            settings = getattr(self._pool, "connection_kwargs", {})
+        is_tls = "SSL" in getattr(
+            getattr(self._pool, "connection_class", None), "__name__", ""
+        )
+        if settings.get("path"):
+            return Place(str(settings["path"]))
+        host, port = settings.get("host", "localhost"), settings.get("port", 6379)
+        return Place(str(Address(str(host), port)), is_tls or bool(settings.get("ssl")))
 
     def connect(self) -> Clients:
         """Make the client that blocks.
@@ -242,11 +261,11 @@ class Sentinels:
 
     def __init__(self, library: Library, arguments: BackendArguments) -> None:
         self._library = library
-        self._addresses = [
-            (found.host, found.port)
-            for found in addresses(arguments.get("sentinels"), "sentinels", 26379)
-        ]
+        self._addresses = addresses(arguments.get("sentinels"), "sentinels", 26379)
         self._service_name = _service_name_in(arguments)
+        self.place = Place(
+            f"sentinels {_joined(self._addresses)}, service_name {self._service_name!r}"
+        )
         self._from_replicas = flag_in(arguments, "read_from_replicas", False)
         account = {name: arguments.get(name) for name in ("username", "password")}
         self._settings = {
@@ -272,7 +291,7 @@ class Sentinels:
         hurry = default_settings(self._library, *path, seconds=ONE_OF_MANY_SECONDS)
         with refusals():
             sentinel = module.Sentinel(
-                self._addresses,
+                [(found.host, found.port) for found in self._addresses],
                 sentinel_kwargs={**hurry, **self._sentinel_settings},
                 **{"max_connections": _MAX_CONNECTIONS, **defaults, **self._settings},
             )
@@ -282,6 +301,20 @@ class Sentinels:
                 reader = sentinel.slave_for(self._service_name)
         check_connections(writer.connection_pool)
         return Clients(writer, reader, tuple(sentinel.sentinels))
+
+
+def _place_of(url: str) -> Place:
+    """Return where a URL leads, without its user and password."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "unix":
+        return Place(urllib.parse.unquote(parts.path))
+    host = urllib.parse.unquote(parts.hostname or "localhost")
+    is_tls = parts.scheme in ("rediss", "valkeys")
+    return Place(str(Address(host, parts.port or 6379)), is_tls)
+
+
+def _joined(servers: Iterable[Address]) -> str:
+    return ", ".join(map(str, servers))
 
 
 def _service_name_in(arguments: BackendArguments) -> str:
@@ -324,6 +357,11 @@ class Sharded:
         else:
             port = port_in(arguments, "port", 6379)
             self._nodes = [Address(host_in(arguments, "host", "localhost"), port)]
+        self.place = Place(
+            f"nodes {_joined(self._nodes)}", bool(self._settings.get("ssl"))
+        )
+        if "url" in self._settings:
+            self.place = _place_of(self._settings["url"])
         if integer_in(arguments, "db", 0):
             raise ValidationError("db= must be 0: a cluster has no other databases")
         check_bytes(self._settings)

@@ -80,10 +80,10 @@ class RedisCore(BytesBackend, LeasingBackend):
         return f"dogpile.cache.{self._library.name}{self._kind}"
 
     def _fail(self, operation: str, error: Exception) -> NoReturn:
-        raise_failure(self._name, operation, error)
+        raise_failure(self._name, operation, error, self._connector.place)
 
     def _set_call(
-        self, key: KeyType, value: bytes, ttl: float | None, operation: str = "set"
+        self, key: KeyType, value: bytes, ttl: float | None, operation: str = "put"
     ) -> Call[bool]:
         self._weigh(key, value, operation)
         return set_call(key, value, self._shorter(ttl), self.notify)

@@ -422,8 +422,8 @@ def test_a_refusal_tells_what_was_asked_for_and_why_it_was_not(
         guard.wrap(name, {name: fail})("a", "b")
 
     assert str(caught.value) == (
-        f"the.name failed at {told}(): it was not asked, as it did not answer a "
-        "moment ago (no answer in time (10.0.0.1:7)); next try in 0.5 s"
+        f"the.name failed at {told}(): not asked, next try in 0.5 s; a moment ago: "
+        "no answer in time (10.0.0.1:7)"
     )
 
 
