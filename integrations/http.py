@@ -195,13 +195,15 @@ _remembered = functools.lru_cache(maxsize=512)(_canonical)
 _REMEMBERED_LENGTH = 256
 
 
-def vary_names(headers: Iterable[str]) -> dict[str, str]:
+def vary_names(headers: Iterable[str] | None) -> dict[str, str]:
     """Return the headers that a view varies by, by their CGI names.
 
     :param headers: such as ``"Accept-Language"``.
     :raises ValidationError: one of them is no name of a header, or ``*``.
     """
-    given: Iterable[Any] = [headers] if isinstance(headers, str) else headers
+    given: Any = () if headers is None else headers
+    if isinstance(headers, str) or not isinstance(given, Iterable):
+        given = [headers]
     found = {}
     for name in given:
         if not isinstance(name, str) or name == "*" or not _TOKEN(name):
@@ -361,12 +363,13 @@ def select_query(query: bool | Iterable[str] | None) -> Select:
         return canonical_query
     if query is None or query is False:
         return _no_query
-    names = frozenset([query] if isinstance(query, str) else query)
+    given: Any = [query] if isinstance(query, str) else query
+    names = tuple(given) if isinstance(given, Iterable) else (None,)
     if not all(isinstance(name, str) for name in names):
         raise ValidationError(
             f"query takes True, None or names of parameters, not {query!r}"
         )
-    return _Selection(names)
+    return _Selection(frozenset(names))
 
 
 def _no_query(raw: str) -> str:

@@ -16,6 +16,14 @@ from dogpile.cache import (
     ValidationError,
 )
 from dogpile.cache.integrations import http
+from dogpile.cache.integrations.options import (
+    OF_VIEWS,
+    read_function,
+    read_tags,
+    read_text,
+    refuse_negative,
+    refuse_unknown,
+)
 
 #: Why a response is for one client alone; no cache on the way may keep it then.
 SEPARATED = frozenset(
@@ -74,16 +82,20 @@ def read_options(
 
     :raises ValidationError: something of it is no use.
     """
+    refuse_unknown("a cached view", policy, OF_VIEWS)
+    refuse_negative(policy)
     checked = Policy().merged({**policy, "expiration_time": expiration_time})
+    if not isinstance(key, str):
+        read_function("key", key, "a text, or a function that returns one")
     return ViewOptions(
-        region,
+        read_text("region", region, "the name of a region"),
         expiration_time,
         checked.expiration_time,
-        (tags,) if isinstance(tags, str) or callable(tags) else tuple(tags),
+        read_tags(tags),
         http.vary_names(vary),
         http.select_query(query),
-        unless,
-        response_filter,
+        read_function("unless", unless, "a function"),
+        read_function("response_filter", response_filter, "a function"),
         key,
         dict(policy),
     )

@@ -165,9 +165,13 @@ def signing_keys(
 
     :param fallbacks: earlier secrets; what they signed is still read.
     :return: the first signs, all verify; empty without a secret.
+    :raises ValidationError: the fallbacks are one text, or a secret is none.
     """
     if not secret_key:
         return []
+    if isinstance(fallbacks, (str, bytes)):
+        # Each of its letters would be a key that anybody can guess.
+        raise ValidationError("SECRET_KEY_FALLBACKS takes a list of keys, not a text")
     secrets = [_bytes(each) for each in (secret_key, *fallbacks) if each]
     if len(secrets[0]) < _SHORTEST_SECRET:
         log.warning(
@@ -178,10 +182,13 @@ def signing_keys(
     return [_derived(secret) for secret in secrets]
 
 
-def _bytes(secret: str | bytes) -> bytes:
-    return (
-        secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
-    )
+def _bytes(secret: Any) -> bytes:
+    if isinstance(secret, str):
+        return secret.encode("utf-8", "surrogatepass")
+    if isinstance(secret, bytes):
+        return secret
+    kind = type(secret).__name__
+    raise ValidationError(f"SECRET_KEY and its fallbacks are text or bytes, not {kind}")
 
 
 def _derived(secret: bytes) -> bytes:

@@ -9,18 +9,23 @@ from typing import Any, TypeAlias
 from urllib.parse import quote, urlsplit
 
 from dogpile.cache import NO_VALUE, CacheRegion, ConfigurationError
+from dogpile.cache.integrations.options import near, spelled_seconds
 from dogpile.cache.integrations.settings import build_region
 
 
 def seconds(timeout: Any, default: Any) -> float | None:
     """Return a timeout as an expiration time.
 
-    :param timeout: seconds, as a number or a text, or a ``timedelta``; ``None``
-        for the default; 0 or less for ever.
+    :param timeout: seconds, as a number or a text such as ``"5m"``, or a
+        ``timedelta``; ``None`` for the default; 0 or less for ever.
+    :raises ValidationError: it is another text.
     """
     found = default if timeout is None else timeout
     if isinstance(found, timedelta):
         found = found.total_seconds()
+    if found is None:
+        return None
+    found = spelled_seconds("a timeout", found)
     if found is None:
         return None
     number = float(found)
@@ -166,9 +171,8 @@ def _kind(config: Mapping[str, Any]) -> tuple[type[Store], _Reader]:
     found = _KINDS.get(name)
     if found is None:
         raise ConfigurationError(
-            f"CACHE_TYPE {given!r} has no equal here (known: SimpleCache, NullCache, "
-            "FileSystemCache, RedisCache, RedisSentinelCache, MemcachedCache, "
-            "SASLMemcachedCache); DogpileCache takes any backend"
+            f"CACHE_TYPE {given!r} has no equal here{near(given, _NAMES)} (known: "
+            f"{', '.join(_NAMES)}); DogpileCache takes any backend"
         )
     return found
 
@@ -233,6 +237,10 @@ def _memcached(config: Mapping[str, Any]) -> dict[str, Any]:
 
 _Reader: TypeAlias = Callable[[Mapping[str, Any]], dict[str, Any]]
 
+_NAMES = (
+    *("SimpleCache", "NullCache", "FileSystemCache", "RedisCache"),
+    *("RedisSentinelCache", "MemcachedCache", "SASLMemcachedCache"),
+)
 # By the last part of CACHE_TYPE, in lower case and without "cache".
 _KINDS: Mapping[str, tuple[type[Store], _Reader]] = {
     "null": (NullCache, _null),

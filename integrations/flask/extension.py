@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, TypeVar, overload
 
-from flask import Flask, Response, current_app
+from flask import Flask, Response
 
-from dogpile.cache import CacheRegion, ConfigurationError, ValidationError
+from dogpile.cache import CacheRegion, ConfigurationError
 from dogpile.cache.integrations.flask import jinja
+from dogpile.cache.integrations.flask.endpoints import regions_of
 from dogpile.cache.integrations.flask.functions import apart, memoized, waiting
 from dogpile.cache.integrations.flask.state import NAME, build_state, current_state
 from dogpile.cache.integrations.flask.views import cached_view
-from dogpile.cache.integrations.pages import ViewOptions, read_options, view_tags
+from dogpile.cache.integrations.options import (
+    check_function,
+    read_names,
+    read_view,
+    refuse_negative,
+)
+from dogpile.cache.integrations.pages import read_options, view_tags
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,6 +43,11 @@ class DogpileCache:
 
         :raises ConfigurationError: a setting is no use, or it has them already.
         """
+        if not isinstance(app, Flask):
+            raise ConfigurationError(
+                f"init_app() takes a Flask application, not {app!r}: leave it out to "
+                "make a cache that applications are given to later"
+            )
         if NAME in app.extensions:
             raise ConfigurationError(
                 f"the application {app.name!r} has a cache already: call init_app() "
@@ -149,11 +160,12 @@ class DogpileCache:
 
         :param hard: it is gone; else it is stale.
         """
+        names = read_names("invalidate_tags()", tags, "names")
         for region in self.regions.values():
-            region.invalidate_tags(*tags, hard=hard)
+            region.invalidate_tags(*names, hard=hard)
 
     def invalidate_view(
-        self, endpoint: str, *, hard: bool = True, **view_args: Any
+        self, endpoint: str, /, *, hard: bool = True, **view_args: Any
     ) -> None:
         """Invalidate the pages of a view.
 
@@ -161,10 +173,12 @@ class DogpileCache:
         :param hard: they are gone; else they are stale.
         :param view_args: all arguments of the page's route; without any, all
             pages of the view are meant.
-        :raises ValidationError: there is no such view, or it is not cached.
+        :raises ValidationError: there is no such view, it is not cached, or no
+            page of it has these arguments.
         """
+        names = regions_of(endpoint, view_args)
         tag = view_tags(endpoint, view_args)[-1]
-        for name in _regions_of(endpoint):
+        for name in names:
             self.region(name).invalidate_tags(tag, hard=hard)
 
     def invalidate_fragment(self, name: str, *, hard: bool = True) -> None:
@@ -222,6 +236,7 @@ class DogpileCache:
         """
         if callable(expiration_time):  # it bears no parentheses
             return self.cached()(expiration_time)
+        refuse_negative({"expiration_time": expiration_time})
         options = read_options(
             expiration_time,
             region,
@@ -233,7 +248,7 @@ class DogpileCache:
             key,
             policy,
         )
-        return lambda fn: cached_view(fn, options)
+        return lambda fn: cached_view(read_view(fn), options)
 
     def memoize(
         self, expiration_time: Any = None, *, region: str | None = None, **options: Any
@@ -247,27 +262,11 @@ class DogpileCache:
         :param options: of ``cache_on_arguments()``.
         """
         options["expiration_time"] = expiration_time
-        return lambda fn: memoized(fn, region, options)
 
+        def decorate(*given: Any, **named: Any) -> Any:
+            # More, or less, than a function: it bears no parentheses.
+            fn = given[0] if len(given) == 1 and not named else None
+            check_function(fn, region, options)
+            return memoized(fn, region, options)  # type: ignore[type-var]  # checked
 
-def _regions_of(endpoint: str) -> set[str | None]:
-    """Return the names of the regions that the pages of a view are kept in."""
-    functions = current_app.view_functions
-    view = functions.get(endpoint)
-    if view is None:
-        near = get_close_matches(endpoint, functions, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValidationError(f"there is no view {endpoint!r}{hint}")
-    places: list[Any] = [view]
-    view_class = getattr(view, "view_class", None)
-    if view_class is not None:
-        places += [
-            getattr(view_class, name, None) for name in ("get", "dispatch_request")
-        ]
-    found = [getattr(place, "dogpile_options", None) for place in places]
-    names = {each.region for each in found if isinstance(each, ViewOptions)}
-    if not names:
-        raise ValidationError(
-            f"the view {endpoint!r} is not cached: decorate it with cache.cached()"
-        )
-    return names
+        return decorate

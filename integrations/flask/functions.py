@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from flask import Flask, current_app
 
-from dogpile.cache import ConfigurationError
+from dogpile.cache import ConfigurationError, ValidationError
 from dogpile.cache.integrations.flask.state import behind, current_state
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -165,6 +165,11 @@ def apart(creator: Callable[..., Any], *, is_async: bool = False) -> Any:
     :param creator: as a region takes it.
     :param is_async: it is called in an event loop.
     """
+    if not callable(creator):
+        raise ValidationError(
+            f"a creator is a function that returns the value, not {creator!r}: write "
+            "lambda: … around it, or put() it"
+        )
     app: Flask = behind(current_app)
     if inspect.iscoroutinefunction(creator):
         return AsyncApart(app, creator)

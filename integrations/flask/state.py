@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from flask import Flask, Request, current_app, has_app_context
 
 from dogpile.cache import CacheRegion, ConfigurationError, regions
+from dogpile.cache.integrations.options import near, read_flag, read_text
 from dogpile.cache.integrations.pages import Shelf
 from dogpile.cache.integrations.settings import build_region, build_regions
 
 NAME = "dogpile.cache"
 TRUST = "DOGPILE_CACHE_TRUST_CLIENT"
+
+_WHERE = "app.config"
 
 
 class State:
@@ -66,11 +68,9 @@ class State:
         return bool(trust(asked)) if callable(trust) else trust
 
 
-def _no_region(name: str, known: Mapping[str, CacheRegion]) -> str:
-    near = get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+def _no_region(name: object, known: Mapping[str, CacheRegion]) -> str:
     return (
-        f"the application has no region {name!r}{hint} "
+        f"the application has no region {name!r}{near(name, known)} "
         f"(known: {', '.join(sorted(known))})"
     )
 
@@ -87,9 +87,12 @@ def build_state(app: Flask) -> State:
         fallbacks=config.get("SECRET_KEY_FALLBACKS") or (),
         known=(TRUST,),
     )
-    if not config.get("DOGPILE_CACHE_ENABLED", True):
+    if not _flag(config, "DOGPILE_CACHE_ENABLED"):
         built = {name: build_region(name, "dogpile.cache.null") for name in built}
     prefix = config.get("DOGPILE_CACHE_KEY_PREFIX", app.name)
+    if isinstance(prefix, int) and not isinstance(prefix, bool):
+        prefix = str(prefix)  # what looks like a number in the environment is one
+    read_text(f"DOGPILE_CACHE_KEY_PREFIX in {_WHERE}", prefix, "a text or None")
     found = {name: _prefixed(region, prefix) for name, region in built.items()}
     default = config.get("DOGPILE_CACHE_DEFAULT_REGION")
     if default is None:
@@ -98,12 +101,17 @@ def build_state(app: Flask) -> State:
         raise ConfigurationError(
             f"DOGPILE_CACHE_DEFAULT_REGION: {_no_region(default, found)}"
         )
+    trust = config.get(TRUST, False)
     return State(
         found,
         default=default,
-        http_headers=bool(config.get("DOGPILE_CACHE_HTTP_HEADERS", True)),
-        trust=config.get(TRUST, False),
+        http_headers=_flag(config, "DOGPILE_CACHE_HTTP_HEADERS"),
+        trust=trust if callable(trust) else read_flag(f"{TRUST} in {_WHERE}", trust),
     )
+
+
+def _flag(config: Mapping[str, Any], name: str) -> bool:
+    return read_flag(f"{name} in {_WHERE}", config.get(name, True))
 
 
 def _prefixed(region: CacheRegion, prefix: str | None) -> CacheRegion:

@@ -11,6 +11,7 @@ from flask import Flask, Request, Response
 from flask.globals import request_ctx
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
+from werkzeug.http import HTTP_STATUS_CODES
 
 from dogpile.cache import NO_VALUE, ConfigurationError, Creation
 from dogpile.cache.integrations import http
@@ -143,8 +144,10 @@ def _respond(
     headers: Iterable[tuple[str, str]],
 ) -> Response:
     """Return a kept page as a response, or a 304."""
+    # A text where the view has given one of its own.
+    status = page.extras[0][1] if page.extras else page.status
     if not state.http_headers:
-        return app.response_class(page.body, page.status, KeptHeaders(page.headers))
+        return app.response_class(page.body, status, KeptHeaders(page.headers))
     environ = asked.environ
     if "HTTP_IF_NONE_MATCH" in environ or "HTTP_IF_MODIFIED_SINCE" in environ:
         is_same = page.status == 200 and http.is_not_modified(
@@ -153,7 +156,15 @@ def _respond(
         if is_same:
             told = KeptHeaders(http.not_modified_headers(headers))
             return app.response_class(None, 304, told)
-    return app.response_class(page.body, page.status, KeptHeaders(headers))
+    return app.response_class(page.body, status, KeptHeaders(headers))
+
+
+def _own_status(response: Response) -> tuple[tuple[str, str], ...]:
+    """Return a response's status line, where it is not the usual one."""
+    usual = HTTP_STATUS_CODES.get(response.status_code, "").upper()
+    if response.status == f"{response.status_code} {usual}":
+        return ()
+    return (("status", response.status),)
 
 
 class KeptHeaders(Headers):
@@ -376,4 +387,5 @@ class Turn:
             started,
             creation,
             http_headers=self._state.http_headers,
+            extras=_own_status(response),
         )

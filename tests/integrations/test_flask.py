@@ -403,10 +403,8 @@ class TestMemoize:
         assert found == [id(app.extensions) for app in apps * 2]
 
     def test_an_odd_option_is_refused(self, cache: DogpileCache, app: Flask) -> None:
-        double = cache.memoize(60, grase=1)(abs)
-
         with pytest.raises(ValidationError, match="did you mean 'grace'"):
-            double(1)
+            cache.memoize(60, grase=1)(abs)
 
 
 class TestJinja:

@@ -58,6 +58,11 @@ class Site:
     def text(self, path: str = "/", **how: Any) -> str:
         return str(self.get(path, **how).text)
 
+    def close(self) -> None:
+        """Close what the regions have open."""
+        for region in self.app.extensions["dogpile.cache"].regions.values():
+            region.close()
+
     def settle(self) -> None:
         """Wait for what is refreshed in the background."""
         for region in self.app.extensions["dogpile.cache"].regions.values():
@@ -69,8 +74,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     made = Site(tmp_path, request.param)
     yield made
     made.settle()
-    for region in made.app.extensions["dogpile.cache"].regions.values():
-        region.close()
+    made.close()
 
 
 def page(site: Site, rule: str = "/", **options: Any) -> None:
@@ -1094,3 +1098,19 @@ def test_a_page_that_was_overtaken_is_not_said_to_be_stored(site: Site) -> None:
     site.app.add_url_rule("/", "index", site.cache.cached(60)(overtaken))
 
     assert site.get().headers["Cache-Status"] == "dogpile; fwd=uri-miss; detail=refused"
+
+
+@pytest.mark.parametrize("status", ["200 Fine", "200 OK", "203 Yes", "204 NO CONTENT"])
+@pytest.mark.parametrize("http_headers", [True, False])
+def test_a_page_keeps_the_text_of_its_status(
+    tmp_path: Path, status: str, http_headers: bool
+) -> None:
+    site = Site(tmp_path, "sqlite", DOGPILE_CACHE_HTTP_HEADERS=http_headers)
+    kept = site.cache.cached(60)(lambda: Response(site.called(), status=status))
+    site.app.add_url_rule("/", "index", kept)
+
+    answers = [site.get() for _ in range(2)]
+
+    assert [each.status for each in answers] == [status, status]
+    assert site.calls == 1
+    site.close()

@@ -1,0 +1,209 @@
+"""What decorators and tags are given: checked where it is written, by its name."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from dogpile.cache import CacheRegion, Policy, ValidationError
+
+#: What a policy takes, wherever options are given.
+POLICY = frozenset(field.name for field in dataclasses.fields(Policy))
+#: What a cached view takes.
+OF_VIEWS = POLICY | {
+    *("region", "vary", "query", "unless", "response_filter", "key"),
+}
+#: What a function that remembers takes.
+OF_FUNCTIONS = POLICY | {
+    *("region", "namespace", "key", "ignore", "to_str", "function_key_generator"),
+}
+
+# From what others call an option to what it is here.
+_ELSEWHERE = {
+    "cache": "region",
+    "cache_timeout": "expiration_time",
+    "key_prefix": "key",
+    "make_cache_key": "key",
+    "query_string": "query",
+    "timeout": "expiration_time",
+    "vary_on_headers": "vary",
+}
+_LIFETIMES = frozenset({"expiration_time", "cache_timeout"})
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_UNITS["w"] = 7 * _UNITS["d"]
+_DURATION = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|)\s*").fullmatch
+_FLAGS = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0", "none", ""), False),
+}
+
+
+def near(wrong: object, known: Iterable[str]) -> str:
+    """Return the hint at what was meant by a misspelt name; ``""`` for none.
+
+    >>> near("regoin", ["region", "tags"])
+    "; did you mean 'region'?"
+    """
+    found = get_close_matches(str(wrong), list(known), n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def refuse_unknown(what: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse an option that there is not.
+
+    :param what: takes the options, as the error says it.
+    :raises ValidationError: there is no such option; it names the nearest one.
+    """
+    for name in given:
+        if name in known:
+            continue
+        meant = _ELSEWHERE.get(name, "")
+        hint = f"; here it is {meant!r}" if meant in known else near(name, known)
+        raise ValidationError(
+            f"{what} has no option {name!r}{hint} (known: {', '.join(sorted(known))})"
+        )
+
+
+def read_text(name: str, value: Any, what: str) -> Any:
+    """Return a text, or ``None``.
+
+    :param what: it takes, as the error says it.
+    :raises ValidationError: it is neither.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    raise ValidationError(f"{name} takes {what}, not {value!r}")
+
+
+def read_function(name: str, value: Any, what: str) -> Any:
+    """Return a function, or ``None``.
+
+    :param what: it takes, as the error says it.
+    :raises ValidationError: it is neither.
+    """
+    if value is None or callable(value):
+        return value
+    raise ValidationError(f"{name} takes {what}, not {value!r}")
+
+
+def read_names(name: str, value: Any, what: str) -> tuple[Any, ...]:
+    """Return several texts, given one or several, or ``None``.
+
+    :param what: it takes, as the error says it.
+    :raises ValidationError: they are none.
+    """
+    given = () if value is None else (value,) if isinstance(value, str) else value
+    found = tuple(given) if isinstance(given, Iterable) else (None,)
+    if all(isinstance(each, str) for each in found):
+        return found
+    raise ValidationError(f"{name} takes {what}, not {value!r}")
+
+
+def read_tags(value: Any) -> tuple[Any, ...]:
+    """Return the tags of a view or of a function as a tuple.
+
+    :raises ValidationError: one is neither a text nor a function.
+    """
+    is_one = isinstance(value, str) or callable(value)
+    given = () if value is None else (value,) if is_one else value
+    found = tuple(given) if isinstance(given, Iterable) else (None,)
+    if all(isinstance(each, str) or callable(each) for each in found):
+        return found
+    raise ValidationError(
+        f"tags takes names, format strings such as 'user:{{id}}', or functions of the "
+        f"arguments, not {value!r}"
+    )
+
+
+def read_seconds(name: str, value: Any) -> Any:
+    """Return a duration as a policy takes it: a text such as ``"5m"`` is read.
+
+    :raises ValidationError: it is a text of another kind, or negative.
+
+    >>> read_seconds("grace", "5m"), read_seconds("grace", 7)
+    (300.0, 7)
+    """
+    found = spelled_seconds(name, value)
+    refuse_negative({name: found})
+    return found
+
+
+def spelled_seconds(name: str, value: Any) -> Any:
+    """Return what a text such as ``"5m"`` says in seconds; else the value itself.
+
+    :raises ValidationError: it is a text of another kind.
+    """
+    if not isinstance(value, str):
+        return value
+    if value.strip().lower() == "none":
+        return None
+    read = _DURATION(value)
+    if read is None:
+        raise ValidationError(
+            f"{name} takes seconds, or a text such as '30s', '5m' or '2h', "
+            f"not {value!r}"
+        )
+    return float(read[1]) * _UNITS[read[2]]
+
+
+def refuse_negative(options: Mapping[str, Any]) -> None:
+    """Refuse a number below 0, -1 included, which regions take for "never" (1.x).
+
+    :raises ValidationError: one of the options is such a number.
+    """
+    for name, value in options.items():
+        if name != "version" and isinstance(value, (int, float)) and value < 0:
+            none = "None for ever" if name in _LIFETIMES else "None"
+            raise ValidationError(
+                f"{name} is {value:g}: it takes seconds from 0 on, or {none}"
+            )
+
+
+def read_view(fn: Any) -> Any:
+    """Return what is decorated as a view.
+
+    :raises ValidationError: it is none.
+    """
+    if callable(fn):
+        return fn
+    raise ValidationError(f"a view is decorated, a function or a method, not {fn!r}")
+
+
+def check_function(fn: Any, region: Any, options: Mapping[str, Any]) -> None:
+    """Check what a function that remembers is decorated with.
+
+    :param region: the name of one.
+    :raises ValidationError: something of it is no use.
+    """
+    if not callable(fn) and not isinstance(fn, (classmethod, staticmethod)):
+        raise ValidationError(
+            f"a function is decorated, not {fn!r}: write @cache.memoize() above it, "
+            "with its parentheses"
+        )
+    refuse_unknown("a function that remembers", options, OF_FUNCTIONS)
+    read_text("region", region, "the name of a region")
+    refuse_negative(options)
+    read_tags(options.get("tags"))
+    read_names("ignore", options.get("ignore"), "names of parameters")
+    if not isinstance(options.get("key"), str):
+        read_function("key", options.get("key"), "a format string or a function")
+    for name in ("to_str", "function_key_generator"):
+        read_function(name, options.get(name), "a function")
+    Policy().merged({"version": options.get("version")})
+    # Says what else is wrong: a region that has no backend decorates as any other.
+    CacheRegion().cache_on_arguments(**options)(fn)
+
+
+def read_flag(name: str, value: Any) -> bool:
+    """Return a setting that is on or off; of the environment it is a text.
+
+    :param name: the setting's, with the place where it was found.
+    :raises ValidationError: it is neither.
+    """
+    found = _FLAGS.get(str(value).strip().lower())
+    if found is None or not isinstance(value, (bool, int, str, type(None))):
+        raise ValidationError(f"{name} takes True or False, not {value!r}")
+    return found
