@@ -11,14 +11,28 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from flask import Flask
-from jinja2 import Environment, nodes
+from jinja2 import Environment, Undefined, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 
-from dogpile.cache import CacheRegion
+from dogpile.cache import (
+    CacheRegion,
+    ConfigurationError,
+    Policy,
+    UncacheableArgument,
+    ValidationError,
+)
 from dogpile.cache.integrations.flask.state import current_state
+from dogpile.cache.integrations.options import (
+    near,
+    read_names,
+    read_seconds,
+    refuse_negative,
+)
 
 _OPTIONS = frozenset({"region", "vary", "tags"})
+# What it may be called where it has no name.
+_SECONDS = frozenset({"expiration_time", "timeout"})
 
 
 def install(app: Flask) -> None:
@@ -77,16 +91,9 @@ class CacheTag(Extension):
             [nodes.Const(stem), name, expiration_time],
             [nodes.Keyword(key, value) for key, value in options.items()],
         )
-        made = nodes.CallBlock(call, [], [], body).set_lineno(line)
-        block = made.find(nodes.Block)
-        if block is not None:
-            parser.fail(
-                f"{{% block {block.name} %}} within {{% cache %}}: what one template "
-                "puts into it would be shown by all; put {% cache %} inside of the "
-                "block",
-                block.lineno,
-            )
-        return made
+        for node in body:
+            _refuse_blocks(parser, node)
+        return nodes.CallBlock(call, [], [], body).set_lineno(line)
 
     def _fragment(
         self,
@@ -99,9 +106,16 @@ class CacheTag(Extension):
         vary: Any = (),
         tags: str | Iterable[str] = (),
     ) -> str:
-        found = current_state().region(region)
-        key = _named_fragment.key(stem, name, vary)
-        named = (tags,) if isinstance(tags, str) else tuple(tags)
+        try:
+            found = current_state().region(region)
+            key = _key(stem, name, vary)
+            _refuse_undefined("tags", tags)
+            named = read_names("tags", tags, "names")
+            if type(expiration_time) not in _PLAIN:
+                expiration_time = _seconds(name, expiration_time)
+            refuse_negative({"expiration_time": expiration_time})
+        except ConfigurationError as error:
+            raise type(error)(f"{{% cache {name!r} %}}: {error}") from error
         made: str = found.get_or_create(
             key,
             lambda: caller(),  # noqa: PLW0108 - a macro seems to take an argument
@@ -111,6 +125,77 @@ class CacheTag(Extension):
             tags=(fragment_tag(name), *named),
         )
         return made
+
+
+_PLAIN = frozenset({int, float, type(None)})
+
+
+def _key(stem: str, name: Any, vary: Any) -> Any:
+    """Return the key of a fragment.
+
+    :raises ValidationError: its name, or what it varies by, is no use.
+    """
+    if not isinstance(name, (str, int)) or isinstance(name, bool):
+        given = "an undefined one" if isinstance(name, Undefined) else repr(name)
+        raise ValidationError(f"it takes the name of the fragment first, not {given}")
+    # All who are to be told apart would get one text.
+    _refuse_undefined("vary", vary)
+    try:
+        return _named_fragment.key(stem, name, vary)
+    except UncacheableArgument as error:
+        raise ValidationError(
+            f"vary is given a {error.kind}, which has not the same text in every "
+            "process: name one of its attributes, or give its class a method "
+            "__cache_key__()"
+        ) from None
+
+
+def _refuse_undefined(option: str, value: Any) -> None:
+    for each in value if isinstance(value, (list, tuple)) else (value,):
+        if isinstance(each, Undefined):
+            raise ValidationError(
+                f"{option} has a value that is undefined: misspelt, or not given to "
+                "the template"
+            )
+
+
+def _seconds(name: Any, value: Any) -> Any:
+    """Return the seconds that a fragment is fresh for, as a template says them."""
+    if isinstance(name, int) and isinstance(value, str):
+        raise ValidationError("the name stands first, and the seconds behind it")
+    if isinstance(value, Undefined):
+        raise ValidationError("its seconds are undefined")
+    checked = Policy().merged(
+        {"expiration_time": read_seconds("expiration_time", value)}
+    )
+    return checked.expiration_time
+
+
+def _refuse_blocks(parser: Parser, node: nodes.Node) -> None:
+    """Refuse what shows the blocks of whichever template is rendered.
+
+    :raises TemplateSyntaxError: there is such a part; it says what to do.
+    """
+    if isinstance(node, nodes.Block):
+        parser.fail(
+            f"{{% block {node.name} %}} within {{% cache %}}: what one template "
+            "puts into it would be shown by all; put {% cache %} inside of the "
+            "block",
+            node.lineno,
+        )
+    if isinstance(node, nodes.Name) and node.name in _BLOCKS and node.ctx == "load":
+        parser.fail(
+            f"{_BLOCKS[node.name]} within {{% cache %}}: what one template puts into "
+            "the block would be shown by all; write {% set text = … %} before it, "
+            "{{ text }} within, and vary=[text]",
+            node.lineno,
+        )
+    for inner in node.iter_child_nodes():
+        _refuse_blocks(parser, inner)
+
+
+# By the name in a template: how the blocks of a template are asked for.
+_BLOCKS = {"self": "{{ self.…() }}", "super": "{{ super() }}"}
 
 
 def _positional(parser: Parser) -> tuple[nodes.Expr, nodes.Expr]:
@@ -126,12 +211,19 @@ def _named(parser: Parser) -> dict[str, nodes.Expr]:
     found: dict[str, nodes.Expr] = {}
     while parser.stream.current.type != "block_end":
         parser.stream.skip_if("comma")
-        token = parser.stream.expect("name")
-        if token.value not in _OPTIONS:
+        if not _is_option(parser):
             parser.fail(
-                f"{{% cache %}} takes no {token.value}= "
-                f"(known: {', '.join(sorted(_OPTIONS))})",
-                token.lineno,
+                "{% cache %} takes a name, seconds, and after that only options "
+                f"(known: {', '.join(sorted(_OPTIONS))})"
+            )
+        token = next(parser.stream)
+        if token.value not in _OPTIONS:
+            known = f"(known: {', '.join(sorted(_OPTIONS))})"
+            hint = near(token.value, _OPTIONS)
+            if token.value in _SECONDS:
+                hint = "; the seconds stand behind the name"
+            parser.fail(
+                f"{{% cache %}} takes no {token.value}={hint} {known}", token.lineno
             )
         if token.value in found:
             parser.fail(f"{{% cache %}} got {token.value}= twice", token.lineno)

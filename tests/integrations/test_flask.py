@@ -25,7 +25,6 @@ from dogpile.cache import (
     NO_VALUE,
     CacheRegion,
     ConfigurationError,
-    UncacheableArgument,
     ValidationError,
     regions,
 )
@@ -441,7 +440,7 @@ class TestJinja:
     def test_what_has_no_name_cannot_be_varied_by(self, app: Flask) -> None:
         source = "{% cache 'nav', vary=[user] %}x{% endcache %}"
 
-        with pytest.raises(UncacheableArgument, match="'vary'"):
+        with pytest.raises(ValidationError, match="vary is given a object"):
             self.render(app, source, user=object())
 
     def test_it_lies_in_its_region_under_its_tags(
@@ -581,18 +580,81 @@ class TestJinja:
         ("source", "message"),
         [
             ("{% cache %}x{% endcache %}", "takes the name of the fragment first"),
-            ("{% cache 'a', 60, tag='b' %}x{% endcache %}", "takes no tag="),
+            ("{% cache 'a', 60, tag='b' %}x{% endcache %}", "did you mean 'tags'"),
+            ("{% cache 'a', timeout=60 %}x{% endcache %}", "stand behind the name"),
+            ("{% cache 'a', 60, 70 %}x{% endcache %}", "after that only options"),
             ("{% cache 'a', tags='b', tags='c' %}x{% endcache %}", "got tags= twice"),
             ("{% cache 'a' %}x", "endcache"),
             (
                 "{% cache 'a' %}<{% block c %}{% endblock %}>{% endcache %}",
                 "put {% cache %} inside of the block",
             ),
+            *(
+                (f"{{% cache 'a' %}}<{shown}>{{% endcache %}}", "before it, {{ text }}")
+                for shown in (
+                    "{{ self.title() }}",
+                    "{{ self['title']() }}",
+                    "{% if x %}{{ self.title() | upper }}{% endif %}",
+                    "{% cache 'b' %}{{ self.title() }}{% endcache %}",
+                    "{{ super() }}",
+                )
+            ),
         ],
     )
     def test_odd_tags_are_refused(self, app: Flask, source: str, message: str) -> None:
         with pytest.raises(TemplateSyntaxError, match=message):
             self.render(app, source)
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            ("'a', -1", "expiration_time is -1: it takes seconds from 0 on"),
+            ("'a', 'soon'", "expiration_time takes seconds, or a text such as"),
+            ("'a', [1]", "expiration_time is not a number"),
+            ("'a', nope", "its seconds are undefined"),
+            ("60, 'a'", "the name stands first, and the seconds behind it"),
+            ("nope", "takes the name of the fragment first, not an undefined one"),
+            ("none", "takes the name of the fragment first, not None"),
+            ("'a', region='defualt'", "no region 'defualt'; did you mean 'default'"),
+            ("'a', tags=5", "tags takes names, not 5"),
+            ("'a', tags=[nope]", "tags has a value that is undefined"),
+            ("'a', vary=[nope]", "vary has a value that is undefined"),
+            ("'a', vary=odd", "vary is given a object, .* name one of its attributes"),
+        ],
+    )
+    def test_what_is_no_use_is_told_with_the_fragment(
+        self, app: Flask, given: str, message: str
+    ) -> None:
+        with pytest.raises(ConfigurationError, match=message) as caught:
+            self.render(app, f"{{% cache {given} %}}x{{% endcache %}}", odd=object())
+
+        assert str(caught.value).startswith("{% cache ")
+
+    def test_seconds_may_have_a_unit(self, app: Flask, clock: FakeClock) -> None:
+        source = "{% cache 'box', '5m', tags=none %}{{ n() }}{% endcache %}"
+        n = self.counter()
+
+        told = [self.render(app, source, n=n)]
+        for _ in range(2):
+            clock.advance(200)
+            told.append(self.render(app, source, n=n))
+
+        assert told == ["1", "1", "2"]
+
+    def test_what_a_page_puts_into_a_block_may_be_named(self, app: Flask) -> None:
+        base = (
+            "{% block t %}{% endblock %} {% set text = self.t() %}"
+            "{% cache 'head', vary=[text] %}<{{ text }}>{% endcache %}"
+        )
+        sources = {
+            name: f"{{% extends 'base' %}}{{% block t %}}{name}{{% endblock %}}"
+            for name in ("a", "b")
+        }
+        app.jinja_env.loader = DictLoader({"base": base, **sources})
+
+        told = [app.jinja_env.get_template(name).render() for name in sources]
+
+        assert told == ["a <a>", "b <b>"]
 
     def test_the_environment_may_be_there_already(self, cache: DogpileCache) -> None:
         app = Flask("site")
