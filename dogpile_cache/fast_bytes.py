@@ -4,7 +4,8 @@ Most values of a region were stored under one policy and the same marks, so that
 what stands before their payloads differs in the time of creation alone. A hit is
 one look at the backend, one split where all heads end alike, and a comparison of
 the time as it is written. Whatever is not as simple takes the general way, with
-the bytes that were read: nothing is read twice.
+the bytes that were read: nothing is read twice. What is written under the same
+marks has the same text between its time of creation and its payload.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import math
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
-from dogpile.cache.api import NO_VALUE
+from dogpile.cache.api import NO_VALUE, CachedValue
 from dogpile.cache.exception import BackendError
-from dogpile.cache.policy import Policy
+from dogpile.cache.policy import Policy, kept_for
 from dogpile.cache.storage import Storage
 
 
@@ -46,7 +47,25 @@ class Known(NamedTuple):
     each: int
 
 
+class Writing(NamedTuple):
+    """What is known of values to be written, and for how long.
+
+    :param until: as of :class:`Known`.
+    :param version: of the marks.
+    :param metadata: all but the time of creation.
+    :param tail: the same as text.
+    :param ttl: seconds that the backend is to keep them for.
+    """
+
+    until: float
+    version: object
+    metadata: Mapping[str, Any]
+    tail: bytes
+    ttl: float | None
+
+
 _NOTHING = Known(-math.inf, None, 0.0, 0.0, b"", b"", 0, b"", b"", 0)
+_NEVER = Writing(-math.inf, None, {}, b"", None)
 _DIGITS = tuple(b"%d" % digit for digit in range(10))
 
 # Seconds for which one pair of texts serves; what expires meanwhile takes the
@@ -73,7 +92,7 @@ class BytesPath:
         self._storage = storage
         self._coder = coder
         self._shape = coder.shape
-        self._space: dict[str, Any] = {"known": _NOTHING}
+        self._space: dict[str, Any] = {"known": _NOTHING, "writing": _NEVER}
         self._is_retired = False
 
     @staticmethod
@@ -92,7 +111,7 @@ class BytesPath:
         )
 
     def bind(self, kind: Any) -> None:
-        """Make the reading operations of the region short.
+        """Make the operations of the region short.
 
         :param kind: the class whose own methods they replace; those of a
             subclass are left alone.
@@ -102,13 +121,18 @@ class BytesPath:
         ops = storage.ops
         self._space.update(
             BackendError=BackendError,
+            CachedValue=CachedValue,
             LARGE=_LARGE,
             NO_VALUE=NO_VALUE,
             arm=self.arm,
             clock=storage.clock.source,
+            dumps=shape.dumps,
+            encode=self._coder.encode,
             first=shape.header and shape.header[0],
+            header=shape.header,
             key_of=storage.coding.key,
             keys_of=storage.coding.keys,
+            last=storage.shared.last,
             least=(shape.header or b"") + b"0",
             loads=shape.loads,
             mangled=storage.mangler,
@@ -119,6 +143,8 @@ class BytesPath:
             read_multi=ops.get("peek_multi", ops["get_multi"]),
             region=region,
             shared=storage.shared,
+            void=storage.flights.void,
+            write=ops["set"],
         )
         key_of = "key_of(key)"
         if not storage.prefix:
@@ -128,9 +154,16 @@ class BytesPath:
             "OPENED": "raw" if shape.opened is None else "opened(stored, raw)",
             "IS_OURS": "True" if shape.header is None else "head[0] == first",
             "WANTED": "raw in raws",
+            "ENCODED": 'b"%b%a%b|%b" % (header, clock.time(), tail, dumps(value))',
+            "WRITTEN": "write(stored, raw, ttl=ttl)",
         }
         if shape.opened is not None:
             words["WANTED"] = "stored, raw in zip(stored_keys, raws)"
+            words["ENCODED"] = (
+                'encode(stored, CachedValue(value, {**metadata, "ct": clock.time()}))'
+            )
+        if not storage.capabilities.ttl:
+            words["WRITTEN"] = "write(stored, raw)"
 
         space: MutableMapping[str, Any] = region.__dict__
         for name, source in _SOURCES.items():
@@ -138,6 +171,8 @@ class BytesPath:
             if getattr(own, name) is not method:
                 continue
             if name in ("get", "get_multi") and not region.ignore_expiration:
+                continue
+            if name == "set" and own.put is not kind.put:
                 continue
             self._space[f"general_{name}"] = method.__get__(region)
             space[name] = self._compile(name, source, words)
@@ -160,7 +195,7 @@ class BytesPath:
 
     def _forget_if_retired(self) -> None:
         if self._is_retired:
-            self._space["known"] = _NOTHING
+            self._space.update(known=_NOTHING, writing=_NEVER)
 
     def arm(self) -> None:
         """Learn anew what is known of fresh values, if that is due."""
@@ -176,20 +211,21 @@ class BytesPath:
             return
         # An invalidation from here on makes another version, with which this is
         # never used.
-        self._space["known"] = self._learn(storage.marks.until, version, now, marks)
+        until = storage.marks.until
+        metadata = storage.metadata(0.0, storage.policy, marks)
+        tail: bytes = self._coder.tail(metadata)
+        self._space["known"] = self._learn(until, version, now, tail)
+        ttl = kept_for(metadata, storage.policy)
+        self._space["writing"] = Writing(until, version, metadata, tail, ttl)
         self._forget_if_retired()
 
-    def _learn(
-        self, until: float, version: object, now: float, marks: Mapping[str, str]
-    ) -> Known:
+    def _learn(self, until: float, version: object, now: float, tail: bytes) -> Known:
         policy = self._storage.policy
         window = _WINDOW
         if policy.expiration_time is not None:
             window = min(window, policy.expiration_time / 8)
         oldest, newest, digits = _texts(now + window, now, policy)
         first: bytes = self._shape.header or b""
-        metadata = self._storage.metadata(0.0, policy, marks)
-        tail: bytes = self._coder.tail(metadata)
         return Known(
             until,
             version,
@@ -418,9 +454,30 @@ def get_or_create_multi(
     )
 """
 
+_PUT = """
+def put(key, value, **policy):
+    until, version, metadata, tail, ttl = writing
+    if version is not shared.version or clock.monotonic() >= until or policy:
+        general_put(key, value, **policy)
+        arm()
+        return value
+    stored = STORED
+    try:
+        raw = ENCODED
+    except Exception:
+        return general_put(key, value)
+    void(stored)
+    if last:
+        last.pop(stored, None)
+    WRITTEN
+    return value
+"""
+
 _SOURCES = {
     "get": _GET,
     "get_or_create": _GET_OR_CREATE,
     "get_multi": _GET_MULTI,
     "get_or_create_multi": _GET_OR_CREATE_MULTI,
+    "put": _PUT,
+    "set": _PUT.replace("put(", "set("),
 }

@@ -50,14 +50,10 @@ async def answer_many(
     answers: dict[Any, Any] = {}
     missing: dict[Any, tuple[Any, Seen]] = {}
     late: dict[Any, tuple[Any, Seen]] = {}
-    is_local = storage.entries is not None
-    epoch = storage.local.epoch if is_local else None
     looks = await _look(ports, storage, many, list(by_key), raws)
     for (key, name), seen in zip(by_key.items(), looks, strict=True):
         if seen.verdict is FRESH:
             answers[key] = seen.value.payload
-            if is_local:
-                storage.local.restamp(key, epoch)
         elif seen.verdict is MISS or (
             seen.verdict is STALE and many.policy.grace is None
         ):
@@ -84,14 +80,20 @@ async def _look(
 ) -> list[Seen]:
     """Read the values and judge them; a backend that fails has none."""
     policy, explicit = many.policy, many.explicit
+    epoch = storage.local.epoch
     try:
         values, marks = await read_multi(ports, storage, keys, many.records, raws)
     except BackendError as error:
         return [without_backend(storage, policy, error, key) for key in keys]
-    return [
+    looks = [
         Seen(value, storage.judge(value, policy, held, explicit=explicit), held)
         for value, held in zip(values, marks, strict=True)
     ]
+    if storage.entries is not None:
+        for key, seen in zip(keys, looks, strict=True):
+            if seen.verdict is FRESH:
+                storage.local.restamp(key, epoch)
+    return looks
 
 
 def _refresh(

@@ -1009,7 +1009,7 @@ def _known_for(generation_ttl: Any) -> float:
 
 
 # What may be bound to shorter ways of the same.
-_SHORT = ("get", "get_multi", "get_or_create", "get_or_create_multi")
+_SHORT = ("get", "get_multi", "get_or_create", "get_or_create_multi", "put", "set")
 
 # Attributes that 1.x programs set after the region was configured.
 _REBINDING = frozenset({"backend", "key_mangler", "policy"})

@@ -32,6 +32,7 @@ from dogpile.cache.backends.sqlite_tables import (
     Wish,
     size_of,
 )
+from dogpile.cache.clock import SYSTEM_CLOCK
 from dogpile.cache.exception import (
     BackendError,
     ConfigurationError,
@@ -46,8 +47,15 @@ _SYNCHRONOUS = ("off", "normal", "full")
 _TIMEOUT = 5.0
 # Seconds after which a reader looks whether the file still bears its name.
 _GLANCE = 0.1
+# A look after a write takes as long as a third of it. So many writes without a
+# lull (seconds) between them have one each, and those that follow one of a few:
+# what the others write to a file that is gone is gone with it, as if it had been
+# deleted a moment later. No new file is made as fast.
+_LULL = 0.01
+_ALL_LOOKED_AT = 16
+_LOOK_EVERY = 32
 # Of so many writes one looks for entries that have lapsed.
-_WALK_EVERY = 64
+_WALK_EVERY = 256
 # Where one look finds more than this, the next write looks on.
 _MANY = 8
 _BIGGEST = 2**63 - 1
@@ -102,6 +110,8 @@ class SqliteBackend(BytesBackend, LeasingBackend):
         self.filename: str = self._file.path
         self._is_bounded = self._tables.is_bounded
         self._looked = 0.0
+        self._wrote = -_LULL
+        self._in_a_row = 0
         # The first write looks: some processes do not write more.
         self._writes = -1
 
@@ -162,14 +172,18 @@ class SqliteBackend(BytesBackend, LeasingBackend):
         try:
             link.execute(PUT, (key, value, ends))
             # Not written into the void? Only a look after the write can tell.
-            is_there = os.lstat(self.filename).st_ino == link.identity[1]
+            now = SYSTEM_CLOCK.source.monotonic()
+            in_a_row = self._in_a_row + 1 if now - self._wrote < _LULL else 0
+            self._wrote, self._in_a_row = now, in_a_row
+            is_due = in_a_row < _ALL_LOOKED_AT or not in_a_row % _LOOK_EVERY
+            is_gone = is_due and os.lstat(self.filename).st_ino != link.identity[1]
         except BaseException as error:
             self._file.keep_or_drop(link, error)
             if isinstance(error, _MENDED):
                 return self._set("set", [(key, value)], ttl)
             raise
         self._file.idle.append(link)
-        if not is_there:
+        if is_gone:
             return self._set("set", [(key, value)], ttl)
         self._writes += 1
         if not self._writes % _WALK_EVERY:

@@ -98,8 +98,8 @@ _EVICT_LEASES = "DELETE FROM leases WHERE ends <= ?"
 _CHUNK = 500
 _STEP = 20
 # How many entries one walk looks at, and which walks look at the leases too.
-_WALK = 32
-_WALKS_FOR_LEASES = 8
+_WALK = 128
+_WALKS_FOR_LEASES = 2
 # One write evicts so many more than it writes, at most.
 _EVICTED_AT_ONCE = 16
 # What a clock may be set back by without ending a lease.

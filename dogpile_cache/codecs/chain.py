@@ -25,11 +25,13 @@ class Shape(NamedTuple):
         links hide them.
     :param opened: from a key and bytes to what they hide; ``None`` where they
         hide nothing. It raises an exception of any type.
+    :param dumps: from a payload to bytes. It raises an exception of any type.
     :param loads: from what follows the metadata and a bar to a payload.
     """
 
     header: bytes | None
     opened: Callable[[KeyType, bytes], bytes] | None
+    dumps: Callable[[Any], bytes]
     loads: Callable[[bytes], Any]
 
 
@@ -138,9 +140,10 @@ class Chain:
     def shape(self) -> Shape:
         """What the bytes of a value consist of."""
         links = self._seal.links
+        both = self._serial.dumps, self._serial.loads
         if links.compressor == "none" and not (links.signed or links.encrypted):
-            return Shape(bytes([links.header()]), None, self._serial.loads)
-        return Shape(None, self._body, self._serial.loads)
+            return Shape(bytes([links.header()]), None, *both)
+        return Shape(None, self._body, *both)
 
     def tail(self, metadata: MetaDataType) -> bytes:
         """Return what stands between a value's time of creation and the bar."""

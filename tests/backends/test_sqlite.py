@@ -24,7 +24,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from dogpile.cache.api import NO_VALUE, RECORD_PREFIX, Lease
-from dogpile.cache.backends import sqlite_file
+from dogpile.cache.backends import sqlite, sqlite_file
 from dogpile.cache.backends.sqlite import SqliteBackend
 from dogpile.cache.exception import (
     BackendError,
@@ -1191,6 +1191,38 @@ class TestFileThatGoesAway:
 
         assert backend.get_serialized("old") is NO_VALUE
         assert os.path.exists(opened.filename)
+
+    def test_a_storm_of_writes_notices_after_a_few(
+        self, backend: SqliteBackend, opened: Opener
+    ) -> None:
+        for number in range(100):
+            backend.set_serialized(f"key {number}", b"value")
+        self.delete(opened)
+
+        for number in range(sqlite._LOOK_EVERY):
+            backend.set_serialized(f"new {number}", b"value")
+            if os.path.exists(opened.filename):
+                break
+
+        assert opened().get_serialized(f"new {number}") == b"value"
+        assert backend.get_serialized("key 1") is NO_VALUE
+
+    def test_the_first_write_after_a_lull_notices(
+        self,
+        backend: SqliteBackend,
+        opened: Opener,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        clock = FakeClock()
+        monkeypatch.setattr(sqlite, "SYSTEM_CLOCK", clock)
+        for number in range(sqlite._ALL_LOOKED_AT + 1):
+            backend.set_serialized(f"key {number}", b"value")
+        self.delete(opened)
+        clock.advance(sqlite._LULL)
+
+        backend.set_serialized("new", b"value")
+
+        assert opened().get_serialized("new") == b"value"
 
     def test_a_reader_notices_after_a_moment(
         self, backend: SqliteBackend, opened: Opener

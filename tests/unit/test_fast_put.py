@@ -1,0 +1,224 @@
+"""The short way to write stores what the general way stores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from dogpile.cache import NO_VALUE, CacheRegion
+from dogpile.cache.api import BytesBackend, Capabilities
+from dogpile.cache.exception import BackendUnavailable, Unserializable
+from dogpile.cache.testing import FakeClock
+
+CHAINS: dict[str, dict[str, Any]] = {
+    "pickle": {},
+    "json": {"serializer": "json"},
+    "signed": {"signing_key": b"0123456789abcdef"},
+    "compressed": {"compressor": "zlib", "compress_above": 10},
+}
+
+
+class Keeping(BytesBackend):
+    """Bytes in a dictionary, each with the seconds that it is kept for."""
+
+    capabilities = Capabilities(multi=True, ttl=True)
+
+    def __init__(self, arguments: Any) -> None:
+        self.stored: dict[Any, bytes] = {}
+        self.kept_for: dict[Any, float | None] = {}
+        self.fault: Exception | None = None
+
+    def get_serialized(self, key: Any) -> Any:
+        return self.stored.get(key, NO_VALUE)
+
+    def set_serialized(self, key: Any, value: bytes, ttl: float | None = None) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.stored[key] = value
+        self.kept_for[key] = ttl
+
+    def get(self, key: Any) -> Any:
+        return self.get_serialized(key)
+
+    def set(self, key: Any, value: Any) -> None:
+        self.stored[key] = value
+
+    def delete(self, key: Any) -> None:
+        self.stored.pop(key, None)
+
+
+def region_on(clock: FakeClock, *, is_short: bool = True, **how: Any) -> CacheRegion:
+    how.setdefault("expiration_time", 60)
+    region = CacheRegion("pages", clock=clock).configure(Keeping, **how)
+    if not is_short:
+        region.on("*", lambda event: None)
+    return region
+
+
+def backend_of(region: CacheRegion) -> Keeping:
+    backend = region.actual_backend
+    assert isinstance(backend, Keeping)
+    return backend
+
+
+def armed(region: CacheRegion) -> CacheRegion:
+    """Write until the short way knows what a value looks like."""
+    for _ in range(2):
+        region.put("nothing", None)
+    return region
+
+
+def forbid_the_general_way(region: CacheRegion) -> None:
+    def refuse(*given: Any) -> Any:
+        raise AssertionError("this took the general way")
+
+    region.__dict__["_put"] = refuse
+
+
+payloads = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@pytest.mark.parametrize("chain", ["pickle", "json"])
+@settings(max_examples=50, deadline=None)
+@given(
+    payload=payloads,
+    start=st.sampled_from([0.5, 999.2, 1_700_000_000.0, 1_700_000_000.05]),
+    how=st.fixed_dictionaries(
+        {}, optional={"grace": st.just(30), "version": st.just("2|")}
+    ),
+    is_invalidated=st.booleans(),
+)
+def test_both_ways_store_the_same_bytes(
+    chain: str, payload: Any, start: float, how: dict[str, Any], is_invalidated: bool
+) -> None:
+    clock = FakeClock(start)
+    short = region_on(clock, **CHAINS[chain], **how)
+    general = region_on(clock, is_short=False, **CHAINS[chain], **how)
+    if is_invalidated:
+        short.invalidate()
+        mark = short.storage.marks.last(short.storage.record)
+        general.storage.marks.note_written(general.storage.record, mark)
+    for region in (armed(short), general):
+        region.put("key", payload)
+
+    assert backend_of(short).stored["key"] == backend_of(general).stored["key"]
+    assert backend_of(short).kept_for["key"] == backend_of(general).kept_for["key"]
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+class TestAPut:
+    def test_takes_the_short_way(self, chain: str) -> None:
+        region = armed(region_on(FakeClock(), **CHAINS[chain]))
+        forbid_the_general_way(region)
+
+        assert region.put("a", [1]) == [1]
+        assert region.set("b", "x" * 100) == "x" * 100
+
+        assert region.get_multi(["a", "b"]) == [[1], "x" * 100]
+
+    def test_is_fresh_for_as_long_as_the_region_says(self, chain: str) -> None:
+        clock = FakeClock()
+        region = armed(region_on(clock, **CHAINS[chain]))
+        region.put("a", 1)
+
+        clock.advance(59)
+        young = region.get_or_create("a", lambda: 2)
+        clock.advance(1)
+
+        assert (young, region.get_or_create("a", lambda: 2)) == (1, 2)
+
+    def test_after_an_invalidation_is_good(self, chain: str) -> None:
+        region = armed(region_on(FakeClock(), **CHAINS[chain]))
+        region.put("old", 1)
+        region.invalidate()
+
+        armed(region).put("a", 2)
+
+        assert region.get_multi(["old", "a"]) == [NO_VALUE, 2]
+
+    def test_is_not_overwritten_by_a_creation_that_began_before(
+        self, chain: str
+    ) -> None:
+        region = armed(region_on(FakeClock(), **CHAINS[chain]))
+
+        def create() -> str:
+            forbid_the_general_way(region)
+            region.put("a", "put meanwhile")
+            return "begun before"
+
+        assert region.get_or_create("a", create) == "begun before"
+        assert region.get("a") == "put meanwhile"
+
+    def test_of_what_cannot_be_stored_says_so(self, chain: str) -> None:
+        region = armed(region_on(FakeClock(), **CHAINS[chain]))
+        region.put("a", 1)
+
+        with pytest.raises(Unserializable, match="'a'"):
+            region.put("a", lambda: None)
+
+        assert region.get("a") == 1
+
+    def test_with_settings_of_its_own_heeds_them(self, chain: str) -> None:
+        clock = FakeClock()
+        region = armed(region_on(clock, **CHAINS[chain]))
+        region.put("a", 1, expiration_time=5)
+        region.set("b", 1, tags=["t"])
+
+        clock.advance(5)
+        region.invalidate_tags("t")
+
+        assert region.get_or_create("a", lambda: 2) == 2
+        assert region.get("b") is NO_VALUE
+
+
+class TestWhoMayHaveIt:
+    def test_a_way_that_somebody_kept_goes_along(self) -> None:
+        region = armed(region_on(FakeClock()))
+        put, store = region.put, region.set
+
+        region.configure(Keeping, replace_existing_backend=True)
+        put("a", 1)
+        store("b", 2)
+
+        assert region.get_multi(["a", "b"]) == [1, 2]
+
+    def test_nobody_who_writes_in_a_way_of_his_own(self) -> None:
+        class Own(CacheRegion):
+            def put(self, key: Any, value: Any, **policy: Any) -> Any:
+                return super().put(f"own {key}", value, **policy)
+
+        region = armed(Own(clock=FakeClock()).configure(Keeping))
+        region.put("a", 1)
+        region.set("b", 2)
+
+        assert region.get_multi(["own a", "own b", "a", "b"]) == [
+            1,
+            2,
+            NO_VALUE,
+            NO_VALUE,
+        ]
+
+    def test_who_listens_hears_of_it(self) -> None:
+        region = armed(region_on(FakeClock()))
+        heard: list[Any] = []
+        region.on("put", lambda event: heard.append(event.key))
+
+        region.put("a", 1)
+
+        assert heard == ["a"]
+
+    def test_a_fault_of_the_backend_is_told(self) -> None:
+        region = armed(region_on(FakeClock()))
+        backend_of(region).fault = BackendUnavailable("shelf", "set", "it fell down")
+
+        with pytest.raises(BackendUnavailable, match="it fell down"):
+            region.put("a", 1)
