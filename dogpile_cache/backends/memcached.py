@@ -133,7 +133,7 @@ class PylibmcBackend(GenericMemcachedBackend):
     def _faults(self) -> Faults:
         from dogpile.cache.backends.memcached_pylibmc import PylibmcFaults
 
-        return PylibmcFaults(is_ring=len(self.url) > 1)
+        return PylibmcFaults(is_ring=len(self.url) > 1, is_binary=self.binary)
 
     @staticmethod
     def _abandon_client(client: Any) -> None:

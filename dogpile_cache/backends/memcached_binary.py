@@ -10,7 +10,12 @@ from bmemcached.exceptions import (  # type: ignore[import-untyped,import-not-fo
     MemcachedException,
 )
 
-from dogpile.cache.backends.memcached_edge import REFUSED_LOGIN, REFUSED_VALUE, Faults
+from dogpile.cache.backends.memcached_edge import (
+    NOT_SPOKEN,
+    REFUSED_LOGIN,
+    REFUSED_VALUE,
+    Faults,
+)
 from dogpile.cache.backends.memcached_text import Serde, Swap
 from dogpile.cache.backends.memcached_wire import (
     Refused,
@@ -233,11 +238,17 @@ class BinaryFaults(Faults):
             return bool(error.code == _TOO_LARGE)
         return super().is_too_large(error)
 
+    def silence(self) -> str:
+        """Return what a server may not speak that does not answer in time."""
+        return "; does the server speak memcached's binary protocol?"
+
     def reason(self, error: Exception) -> str | None:
         """Return why, where that can be said better than by the error's name."""
         if isinstance(error, InvalidCredentials):
             return REFUSED_LOGIN
         if isinstance(error, MemcachedException):
+            if self.is_lost(error):
+                return NOT_SPOKEN
             if error.code == _NO_LOGIN:
                 return REFUSED_LOGIN
             if error.code == _NO_MEMORY:

@@ -36,6 +36,7 @@ from dogpile.cache.backends.memcached_settings import (
     frozen,
     mangle_key,
     read_servers,
+    told,
 )
 from dogpile.cache.backends.memcached_text import check_key
 from dogpile.cache.backends.memcached_wire import IllegalKey, Refused
@@ -123,7 +124,8 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
             self._create_client,
             self._faults,
             name=self.name,
-            servers=", ".join(map(str, self.url)),
+            servers=told(self.url),
+            is_tls=arguments.get("tls_context") is not None,
         )
         self._call: Callable[..., Any] = self._edge.call
         self._get: Callable[[Any], Any] = self._edge.get

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -15,12 +17,24 @@ from dogpile.cache.backends.memcached_wire import (
     Unfit,
     Unreachable,
 )
-from dogpile.cache.backends.network import key_prefix, wrapped
+from dogpile.cache.backends.network import key_prefix, spell_tls, wrapped
 from dogpile.cache.exception import BackendError, ValueTooLarge
 
 REFUSED_LOGIN = "the server refuses the user name or the password"
+NOT_SPOKEN = "what answers does not speak the memcached protocol"
+HUNG_UP = "the server closed the connection"
 REFUSED_VALUE = "the server did not store it, for want of memory most likely"
 
+_TRUST = "tls_context=ssl.create_default_context(cafile=...)"
+# Who is not there, or not to be reached at all.
+_ABSENT = (ConnectionRefusedError, FileNotFoundError, PermissionError, socket.gaierror)
+# What to do, by what is told.
+_REMEDIES = {
+    NOT_SPOKEN: "look at url=, and whether TLS is spoken there",
+    HUNG_UP: "it may have too many connections (-c), or want a login or TLS",
+    REFUSED_LOGIN: "look at username= and password=",
+    REFUSED_VALUE: "give it more (-m), or store less",
+}
 _NEWS = (ConnectionRefusedError, Garbled, Unreachable, Busy)
 
 
@@ -51,6 +65,10 @@ class Faults:
         """Return whether the connection may have ended before it was used."""
         return isinstance(error, ConnectionError) and not isinstance(error, _NEWS)
 
+    def silence(self) -> str:
+        """Return what a server may not speak that does not answer in time."""
+        return ""
+
     def reason(self, error: Exception) -> str | None:
         """Return why, where that can be said better than by the error's name."""
         return None
@@ -64,6 +82,7 @@ class Edge:
     :param faults: returns what the client's errors mean.
     :param name: the backend's, for errors.
     :param servers: for errors.
+    :param is_tls: whether TLS is spoken to them.
     """
 
     def __init__(
@@ -74,6 +93,7 @@ class Edge:
         *,
         name: str,
         servers: str,
+        is_tls: bool,
     ) -> None:
         self._pool = pool
         self._pop = pool.idle.pop
@@ -82,6 +102,7 @@ class Edge:
         self._faults = faults
         self._name = name
         self._servers = servers
+        self._is_tls = is_tls
 
     def get(self, key: Any) -> Any:
         """Return what a client has for a key: ``call("get", "get", key)``."""
@@ -186,28 +207,52 @@ class Edge:
             raise ValueTooLarge(
                 self._name,
                 operation,
-                f"{where}more bytes than the server takes (1 MB, unless it was "
-                "started with -I)",
+                f"{where}more bytes than the server takes ({self._servers}), which is "
+                "1 MB unless it was started with -I",
             ) from error
         raise self._as_ours(operation, error, where) from error
 
     def _as_ours(self, operation: str, error: Exception, where: str) -> BackendError:
         faults = self._faults()
-        reason = faults.reason(error)
-        if reason is not None:
-            reason = f"{reason} ({self._servers})"
-        elif isinstance(error, Refused):
-            reason = f"{where}{REFUSED_VALUE}"
-        elif isinstance(error, (IllegalKey, Unfit)):
-            reason = f"{where}{error}"
-        elif isinstance(error, (TimeoutError, BlockingIOError)):
-            reason = f"no answer in time ({self._servers})"
-        elif isinstance(error, (Garbled, Unreachable, Busy)):
-            reason = f"{error} ({self._servers})"
-        elif isinstance(error, OSError):
-            reason = f"{error.strerror or type(error).__name__} ({self._servers})"
+        if isinstance(error, IllegalKey):
+            reason: str | None = f"{where}{error}"
+        elif isinstance(error, (Refused, Unfit)):
+            told = REFUSED_VALUE if isinstance(error, Refused) else str(error)
+            reason = f"{where}{self._placed(told)}"
+        else:
+            told_of = faults.reason(error) or self._told(error, faults)
+            reason = None if told_of is None else self._placed(told_of)
+        if reason is None:
+            kind = type(error)
+            name = f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+            reason = self._placed(name)
         gone = (type(error),) if faults.is_lost(error) else ()
         return wrapped(self._name, operation, error, gone=gone, reason=reason)
+
+    def _told(self, error: Exception, faults: Faults) -> str | None:
+        """Return what an error of a connection says."""
+        if isinstance(error, Garbled):
+            return NOT_SPOKEN
+        if isinstance(error, (Unreachable, Busy)):
+            return str(error)
+        if isinstance(error, (TimeoutError, BlockingIOError)):
+            return f"no answer in time{faults.silence()}"
+        if isinstance(error, ssl.SSLError):
+            return spell_tls(error, _TRUST) or "TLS cannot be spoken to the server"
+        if isinstance(error, (ConnectionResetError, BrokenPipeError)):
+            return HUNG_UP
+        if isinstance(error, _ABSENT):
+            return f"cannot connect: {error.strerror or type(error).__name__}"
+        if isinstance(error, OSError):
+            return error.strerror or type(error).__name__
+        return None
+
+    def _placed(self, told: str) -> str:
+        """Return a text with the servers' addresses, and what to do."""
+        remedy = _REMEDIES.get(told, "")
+        if told == HUNG_UP and self._is_tls:
+            remedy = ""
+        return f"{told} ({self._servers})" + (f"; {remedy}" if remedy else "")
 
 
 def _asked(

@@ -13,10 +13,19 @@ from pylibmc.client import (  # type: ignore[import-untyped,import-not-found,unu
     translate_server_spec,
 )
 
-from dogpile.cache.backends.memcached_edge import REFUSED_LOGIN, REFUSED_VALUE, Faults
+from dogpile.cache.backends.address import (
+    Address,
+    host_in,
+    unreadable_address,
+)
+from dogpile.cache.backends.memcached_edge import (
+    NOT_SPOKEN,
+    REFUSED_LOGIN,
+    REFUSED_VALUE,
+    Faults,
+)
 from dogpile.cache.backends.memcached_text import FLAG_TEXT, Batches, Swap
 from dogpile.cache.backends.memcached_wire import Channel, Refused, SocketChannel
-from dogpile.cache.backends.network import Address, host_in, unreadable_address
 from dogpile.cache.clock import SYSTEM_CLOCK
 
 #: What pylibmc raises where it cannot be what it is asked to be.
@@ -249,7 +258,10 @@ _now = SYSTEM_CLOCK.monotonic
 
 
 class PylibmcFaults(Faults):
-    """What the errors of pylibmc mean."""
+    """What the errors of pylibmc mean.
+
+    :param is_binary: whether the binary protocol is spoken.
+    """
 
     _lost = (
         *(pylibmc.ConnectionError, pylibmc.HostLookupError, pylibmc.SocketCreateError),
@@ -258,6 +270,10 @@ class PylibmcFaults(Faults):
         *(pylibmc.UnixSocketError, pylibmc.NoServers),
     )
     _gone = (pylibmc.ConnectionError, pylibmc.ServerDown, pylibmc.ServerDead)
+
+    def __init__(self, *, is_ring: bool = False, is_binary: bool = False) -> None:
+        super().__init__(is_ring=is_ring)
+        self._is_binary = is_binary
 
     def is_lost(self, error: Exception) -> bool:
         """Return whether nobody answers."""
@@ -295,15 +311,21 @@ class PylibmcFaults(Faults):
             if _code(error) == _TIMED_OUT:
                 return "no answer in time"
             kind = type(error).__name__
+            if isinstance(error, self._gone) and self._is_binary:
+                return f"{_DOWN}, or it does not speak the binary protocol or SASL"
             return _WORDS.get(kind) or f"pylibmc.{kind} {_code(error)}".rstrip()
         return None
 
 
+# libmemcached does not say more, and says the same of a host that is not known.
+_DOWN = "cannot connect to a server, or it ends the connection"
 _WORDS = {
-    "ConnectionError": "the connection failed",
+    "ConnectionError": _DOWN,
     "HostLookupError": "the host is not known",
-    "ServerDead": "a server is gone, and spared for a moment",
-    "ServerDown": "a server is gone, and spared for a moment",
+    "ProtocolError": NOT_SPOKEN,
+    "ServerDead": _DOWN,
+    "ServerDown": _DOWN,
+    "UnknownReadFailure": NOT_SPOKEN,
 }
 _TIMED_OUT = 31
 _NO_LOGIN = (41, 42)

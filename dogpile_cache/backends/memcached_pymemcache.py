@@ -11,9 +11,16 @@ from pymemcache.exceptions import (  # type: ignore[import-untyped,import-not-fo
     MemcacheIllegalInputError,
     MemcacheServerError,
     MemcacheUnexpectedCloseError,
+    MemcacheUnknownCommandError,
+    MemcacheUnknownError,
 )
 
-from dogpile.cache.backends.memcached_edge import REFUSED_VALUE, Faults
+from dogpile.cache.backends.memcached_edge import (
+    HUNG_UP,
+    NOT_SPOKEN,
+    REFUSED_VALUE,
+    Faults,
+)
 from dogpile.cache.backends.memcached_text import Batches, Swap
 from dogpile.cache.backends.memcached_wire import (
     Channel,
@@ -192,9 +199,13 @@ class PymemcacheFaults(Faults):
     def reason(self, error: Exception) -> str | None:
         """Return why, where that can be said better than by the error's name."""
         if isinstance(error, MemcacheUnexpectedCloseError):
-            return "the server closed the connection"
+            return HUNG_UP
         if isinstance(error, MemcacheServerError):
             return REFUSED_VALUE
+        if isinstance(error, MemcacheUnknownCommandError):
+            return "the server does not know a command that is needed: is it too old?"
+        if isinstance(error, MemcacheUnknownError):
+            return NOT_SPOKEN
         return None
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import memcache  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
+from dogpile.cache.backends.address import Address
 from dogpile.cache.backends.memcached_text import Batches, Swap
 from dogpile.cache.backends.memcached_wire import (
     Received,
@@ -15,7 +16,6 @@ from dogpile.cache.backends.memcached_wire import (
     connected,
     stamp,
 )
-from dogpile.cache.backends.network import Address
 from dogpile.cache.clock import SYSTEM_CLOCK
 
 if TYPE_CHECKING:

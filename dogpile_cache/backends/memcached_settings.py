@@ -6,14 +6,16 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from dogpile.cache.backends.network import (
+from dogpile.cache.backends.address import (
     Address,
+    parse_address,
+    server_list,
+)
+from dogpile.cache.backends.network import (
     are_plain_keys,
     integer_in,
     is_plain,
-    parse_address,
     plain_key,
-    server_list,
 )
 from dogpile.cache.exception import ValidationError
 
@@ -139,6 +141,19 @@ def addresses(servers: Iterable[str]) -> list[Address]:
     :raises ValidationError: one cannot be read.
     """
     return [_address(server) for server in servers]
+
+
+def told(servers: Iterable[Any]) -> str:
+    """Return servers as errors name them: with their ports, without a login."""
+    return ", ".join(map(_told, servers))
+
+
+def _told(server: Any) -> str:
+    try:
+        return str(_address(server))
+    except (AttributeError, ValidationError):
+        # A client of somebody else's may understand it.
+        return str(server).rpartition("@")[2]
 
 
 def _address(server: str) -> Address:

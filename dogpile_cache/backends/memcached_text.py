@@ -86,7 +86,7 @@ def check_key(key: object) -> str:
     :raises IllegalKey: it may not.
     """
     if not isinstance(key, str):
-        raise IllegalKey(f"a key must be a string, not a {type(key).__name__}")
+        raise IllegalKey(f"a key must be a string, not of type {type(key).__name__}")
     if _KEY.fullmatch(key) is None:
         raise IllegalKey(
             "a key must have 1 to 250 characters of printable ASCII, and no blanks"

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Protocol
 
-from dogpile.cache.backends.network import Address
+from dogpile.cache.backends.address import Address
 
 _LONGEST_LINE = 4096
 

@@ -8,11 +8,10 @@ import importlib
 import math
 import os
 import re
-import urllib.parse
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from dogpile.cache.exception import (
     BackendError,
@@ -31,37 +30,9 @@ _PREFIX_LENGTH = 40
 # Begins a key that was hashed; a key of the user's that begins so is hashed too,
 # so that no two keys are ever stored under one name.
 _HASHED = "~"
-_PORTS = 65536
-# Shown of an address that cannot be read.
-_SHOWN = 60
-_HOST = re.compile(r"[^\s:@/\[\]]+")
-_SIX = re.compile(r"[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(?:%\w+)?")
 _PLAIN_KEY = re.compile(r"[!-}][!-~]*")
 #: Whether a text is a key as it stands, whatever its length.
 is_plain: Callable[[str], re.Match[str] | None] = _PLAIN_KEY.fullmatch
-
-
-class Address(NamedTuple):
-    """Where a server listens.
-
-    :param host: its name or number; empty for a socket in the file system.
-    :param port: its port.
-    :param path: the socket's path, or empty.
-    """
-
-    host: str
-    port: int
-    path: str = ""
-
-    def __str__(self) -> str:
-        """As a person writes it."""
-        if self.path:
-            return self.path
-        return (
-            f"[{self.host}]:{self.port}"
-            if ":" in self.host
-            else ":".join((self.host, str(self.port)))
-        )
 
 
 def import_client(module: str, *, backend: str, extra: str) -> ModuleType:
@@ -99,7 +70,7 @@ def seconds_in(
         seconds = math.nan
     if not 0 < seconds < math.inf:
         raise ValidationError(
-            f"{name}= must be a number of seconds above 0, or None{_but(value)}"
+            f"{name}= must be a number of seconds above 0, or None{but_given(value)}"
         )
     return seconds
 
@@ -115,48 +86,13 @@ def integer_in(arguments: Mapping[str, Any], name: str, default: int) -> int:
     except ValueError:
         number = -1
     if number < 0 or isinstance(value, bool):
-        raise ValidationError(f"{name}= must be a whole number from 0 on{_but(value)}")
+        raise ValidationError(
+            f"{name}= must be a whole number from 0 on{but_given(value)}"
+        )
     return number
 
 
-def port_in(arguments: Mapping[str, Any], name: str, default: int) -> int:
-    """Read an argument that is the number of a port.
-
-    :raises ValidationError: it is none.
-    """
-    value = arguments.get(name, default)
-    try:
-        port = integer_in({name: value}, name, default)
-    except ValidationError:
-        port = 0
-    if not 0 < port < _PORTS:
-        verb = "be" if name == "port" else "name"
-        raise ValidationError(
-            f"{name}= must {verb} a port, a whole number from 1 to 65535{_but(value)}"
-        )
-    return port
-
-
-def host_in(arguments: Mapping[str, Any], name: str, default: str) -> str:
-    """Read an argument that is the name or the number of a host.
-
-    :raises ValidationError: it is none.
-    """
-    value = arguments.get(name)
-    host = default if value is None else value
-    if isinstance(host, str) and (_HOST.fullmatch(host) or _SIX.fullmatch(host)):
-        return host
-    given = f"of type {type(host).__name__}"
-    if isinstance(host, str):
-        given = f"{host[:_SHOWN]!r}" if "@" not in host else "a whole address"
-    hint = "; a port goes into port=, a whole address into url="
-    raise ValidationError(
-        f"{name}= must name a host, such as 'localhost' or '10.0.0.1', not {given}"
-        + (hint if name == "host" else "")
-    )
-
-
-def _but(value: object) -> str:
+def but_given(value: object) -> str:
     """Tell a number that is of no use; what is none may be anything, a secret even."""
     is_number = isinstance(value, (int, float)) or (
         isinstance(value, str) and re.fullmatch(r"\s*[-+]?[0-9.]{1,20}\s*", value)
@@ -178,140 +114,7 @@ def flag_in(arguments: Mapping[str, Any], name: str, default: bool) -> bool:
             return False
     elif value is None or isinstance(value, int):
         return bool(value)
-    raise ValidationError(f"{name}= must be True or False{_but(value)}")
-
-
-def check_url(url: object, schemes: Iterable[str]) -> str:
-    """Refuse a URL that no client could follow, without showing it.
-
-    :param schemes: those that the client knows. Of all but ``unix`` the path is
-        the number of a database, or empty.
-    :return: the URL.
-    :raises ValidationError: it is no URL, or of another scheme.
-    """
-    known = ", ".join(f"{scheme}://" for scheme in schemes)
-    if not isinstance(url, str):
-        raise ValidationError(
-            f"url= must be a string that begins with one of {known}; "
-            f"it has the type {type(url).__name__}"
-        )
-    scheme, mark, _ = url.partition("://")
-    if not mark or scheme not in schemes:
-        given = re.fullmatch(r"[a-z][a-z0-9+.-]{0,20}", scheme) if mark else None
-        raise ValidationError(
-            f"url= must begin with one of {known}"
-            + (f", not with {scheme}://" if given else "")
-        )
-    _refuse_port(url)
-    try:
-        parts = urllib.parse.urlsplit(url)
-        sound = parts.port != 0
-    except ValueError:
-        sound = False
-    if scheme == "unix":
-        if not sound or not parts.path.strip("/"):
-            raise ValidationError(
-                "url= must name a socket by its path, as in unix:///run/redis.sock"
-            )
-        return url
-    if not sound or not re.fullmatch(r"/*[0-9]*/*", parts.path) or _has_no_db(parts):
-        # The text may hold a password: it is not shown.
-        raise ValidationError(
-            f"url= must look like {scheme}://user:password@host:port/database, the "
-            "port a number from 1 to 65535, the database one from 0 on; a user name "
-            "or password with any of / ? # @ : % in it must be percent-encoded"
-        )
-    if not parts.hostname:
-        raise ValidationError(
-            f"url= names no host; it must look like {scheme}://localhost:6379/0"
-        )
-    return url
-
-
-def _has_no_db(parts: urllib.parse.SplitResult) -> bool:
-    """Return whether the query names a database by something else than a number."""
-    named = urllib.parse.parse_qs(parts.query, keep_blank_values=True).get("db", [])
-    return not all(re.fullmatch("[0-9]+", each) for each in named)
-
-
-def _refuse_port(url: str) -> None:
-    """Tell a port that is none, unless it might be the beginning of a password."""
-    match = re.match(r"[a-z]+://(?:[^/?#]*@)?[^/?#@]*:(\d{1,20})(?:[/?#][^@]*)?$", url)
-    if match is not None and not 0 < int(match[1]) < _PORTS:
-        raise ValidationError(
-            f"url= has the port {match[1]}: a port is a whole number from 1 to 65535"
-        )
-
-
-def parse_address(text: object, default_port: int, *, name: str = "url") -> Address:
-    """Read ``host``, ``host:port``, ``[::1]:port`` or the path of a socket.
-
-    :param name: the argument's, for the errors.
-    :raises ValidationError: it is none of them.
-    """
-    if not isinstance(text, str) or not text.strip():
-        given = "an empty one" if isinstance(text, str) else type(text).__name__
-        raise ValidationError(
-            f"{name}= must name a server as a string such as '127.0.0.1' or "
-            f"'host:port', not {given}"
-        )
-    text = text.strip()
-    if text.startswith(("/", "unix:")):
-        return Address("", 0, text.removeprefix("unix:"))
-    match = re.fullmatch(
-        r"(?:\[(?P<six>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\s:@/\[\]]+))(?::(?P<port>\d{1,5}))?",
-        text,
-    )
-    port = int(match["port"] or default_port) if match else 0
-    if match is None or not 0 < port < _PORTS:
-        if _SIX.fullmatch(text):
-            return Address(text, default_port)
-        raise unreadable_address(text, name)
-    return Address(match["six"] or match["host"], port)
-
-
-def unreadable_address(text: str, name: str) -> ValidationError:
-    """Return the error that tells what is wrong with an address.
-
-    :param name: the argument's.
-    """
-    # Where there may be a password, nothing is shown.
-    shown = "" if "@" in text else f", not {text[:_SHOWN]!r}"
-    host, _, port = text.rpartition(":")
-    if "://" in text:
-        return ValidationError(
-            f"{name}= takes a server without a scheme, as in 'host:port'{shown}"
-        )
-    if shown and host and (host.startswith("[") or ":" not in host):
-        return ValidationError(
-            f"{name}= has the port {port[:_SHOWN]!r}, in {text[:_SHOWN]!r}: a port is "
-            "a whole number from 1 to 65535"
-        )
-    return ValidationError(
-        f"{name}= must name a server as 'host', 'host:port', '[::1]:port' or "
-        f"'/path/of/a/socket'{shown}"
-    )
-
-
-def server_list(value: object) -> list[str]:
-    """Read one server, several with commas between them, or a sequence.
-
-    :return: the servers, as they were written.
-    :raises ValidationError: there is none.
-    """
-    if isinstance(value, str):
-        found = [part.strip() for part in value.split(",")]
-    elif isinstance(value, Iterable):
-        found = [part.strip() if isinstance(part, str) else part for part in value]
-    else:
-        found = []
-    servers = [part for part in found if part]
-    if not servers or not all(isinstance(part, str) for part in servers):
-        raise ValidationError(
-            "url= must name at least one server, each as a string, as in "
-            "'127.0.0.1' or ['10.0.0.1:11211', '10.0.0.2:11211']"
-        )
-    return servers
+    raise ValidationError(f"{name}= must be True or False{but_given(value)}")
 
 
 def plain_key(key: object, max_bytes: int) -> str:
@@ -387,17 +190,18 @@ def wrapped(
     return (BackendUnavailable if lost else BackendError)(backend, operation, reason)
 
 
-def spell_tls(error: object) -> str | None:
+def spell_tls(error: object, trust: str) -> str | None:
     """Return what a failure of TLS means, ``None`` if it is none.
 
     :param error: the error, or its text.
+    :param trust: the argument that says whom to trust.
     """
     text = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         why = text.partition("certificate verify failed: ")[2].partition(" (_ssl")[0]
         return (
             f"the server's certificate is not trusted ({why or 'it does not say why'});"
-            " trust its authority: tls_context=, or ssl_ca_certs in connection_kwargs="
+            f" name its authority in {trust}"
         )
     if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text:
         return "the server speaks no TLS on that port"

@@ -14,13 +14,15 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from dogpile.cache.api import BackendArguments
-from dogpile.cache.backends.network import (
+from dogpile.cache.backends.address import (
     Address,
     check_url,
-    flag_in,
     host_in,
-    integer_in,
     port_in,
+)
+from dogpile.cache.backends.network import (
+    flag_in,
+    integer_in,
 )
 from dogpile.cache.backends.redis_errors import Place
 from dogpile.cache.backends.redis_settings import (
@@ -35,6 +37,7 @@ from dogpile.cache.backends.redis_settings import (
     mapping_in,
     parameters,
     refusals,
+    service_name_in,
 )
 from dogpile.cache.exception import ConfigurationError, ValidationError
 
@@ -262,7 +265,7 @@ class Sentinels:
     def __init__(self, library: Library, arguments: BackendArguments) -> None:
         self._library = library
         self._addresses = addresses(arguments.get("sentinels"), "sentinels", 26379)
-        self._service_name = _service_name_in(arguments)
+        self._service_name = service_name_in(arguments)
         self.place = Place(
             f"sentinels {_joined(self._addresses)}, service_name {self._service_name!r}"
         )
@@ -315,16 +318,6 @@ def _place_of(url: str) -> Place:
 
 def _joined(servers: Iterable[Address]) -> str:
     return ", ".join(map(str, servers))
-
-
-def _service_name_in(arguments: BackendArguments) -> str:
-    name = arguments.get("service_name", "mymaster")
-    if not isinstance(name, str) or not name.strip():
-        raise ValidationError(
-            "service_name= must be the name of the master that the sentinels watch, "
-            "as in service_name='mymaster' (which it is if left out)"
-        )
-    return name
 
 
 class Sharded:

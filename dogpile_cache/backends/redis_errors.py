@@ -196,7 +196,7 @@ def raise_failure(
     # password: then neither they nor their error are passed on.
     cause = error if meaning.is_plain else None
     if isinstance(error, OSError):
-        told = spell_tls(error) or error.strerror or "no answer in time"
+        told = spell_tls(error, _TRUST) or error.strerror or "no answer in time"
         reason = f"{told} ({place.address})"
         raise wrapped(backend, operation, error, reason=reason) from cause
     kind = BackendUnavailable if meaning.is_gone else BackendError
@@ -260,6 +260,7 @@ def _of_response(text: str) -> _Meaning:
     return _Meaning(False, f"the server answers {told}")
 
 
+_TRUST = "connection_kwargs={'ssl_ca_certs': ...}"
 _CLOSED = "the server closed the connection"
 _NO_CONNECTION = re.compile(r"Error (-?\d+) connecting to (\S+)\. ?(.*)", re.DOTALL)
 _BROKEN = re.compile(
@@ -276,7 +277,7 @@ def _of_connection(text: str) -> _Meaning:
         number, where, why = int(match[1]), match[2].removesuffix("."), match[3]
         if "Connect call failed" in why or not why:
             why = os.strerror(number) if number > 0 else "it is not known why"
-        why = spell_tls(why) or why
+        why = spell_tls(why, _TRUST) or why
         return _Meaning(True, f"cannot connect to {where}: {why}", is_plain=True)
     match = _BROKEN.fullmatch(text)
     if match is not None:

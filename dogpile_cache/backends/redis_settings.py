@@ -10,16 +10,18 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from dogpile.cache.api import BackendArguments
-from dogpile.cache.backends.network import (
-    CONNECT_SECONDS,
-    READ_SECONDS,
+from dogpile.cache.backends.address import (
     Address,
-    flag_in,
     host_in,
     parse_address,
     port_in,
-    seconds_in,
     server_list,
+)
+from dogpile.cache.backends.network import (
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    flag_in,
+    seconds_in,
 )
 from dogpile.cache.exception import ConfigurationError, ValidationError
 
@@ -155,6 +157,20 @@ def parameters(kind: type) -> frozenset[str]:
         if "__init__" in vars(parent)
         for name in inspect.signature(parent).parameters
     )
+
+
+def service_name_in(arguments: BackendArguments) -> str:
+    """Read whom the sentinels are asked for.
+
+    :raises ValidationError: it is no name.
+    """
+    name = arguments.get("service_name", "mymaster")
+    if not isinstance(name, str) or not name.strip():
+        raise ValidationError(
+            "service_name= must be the name of the master that the sentinels watch, "
+            "as in service_name='mymaster' (which it is if left out)"
+        )
+    return name
 
 
 def addresses(value: object, name: str, default_port: int) -> list[Address]:

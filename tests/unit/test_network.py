@@ -10,19 +10,21 @@ import os
 import pytest
 from hypothesis import given, strategies as st
 
-from dogpile.cache.backends.network import (
+from dogpile.cache.backends.address import (
     Address,
     check_url,
-    flag_in,
     host_in,
+    parse_address,
+    port_in,
+    server_list,
+)
+from dogpile.cache.backends.network import (
+    flag_in,
     import_client,
     integer_in,
     key_prefix,
-    parse_address,
     plain_key,
-    port_in,
     seconds_in,
-    server_list,
     watch_forks,
     wrapped,
 )
