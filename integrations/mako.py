@@ -7,11 +7,9 @@ from typing import Any
 
 from dogpile.cache import ValidationError
 from dogpile.cache.integrations.mako_bases import TemplateBase, TemplateLookupBase
-from dogpile.cache.integrations.mako_cache import (
-    DogpileCacheImpl,
-    check_fingerprint,
-)
+from dogpile.cache.integrations.mako_cache import DogpileCacheImpl
 from dogpile.cache.integrations.mako_regions import TemplateRegions
+from dogpile.cache.integrations.mako_settings import check_fingerprint, check_lookup
 from dogpile.cache.integrations.mako_syntax import translate
 from dogpile.cache.integrations.mako_text import note_handled
 
@@ -91,7 +89,11 @@ def init_mako(
     :raises ValidationError: as of :class:`TemplateLookup`.
     """
     caching = _caching(regions, region, fingerprint)
-    settings = lookup.template_args
+    settings = getattr(lookup, "template_args", None)
+    if settings is None:
+        raise ValidationError(
+            f"init_mako() takes a TemplateLookup of Mako, not {lookup!r}"
+        )
     earlier = settings.get("cache_args") or {}
     settings["cache_impl"] = _IMPL
     settings["cache_args"] = {n: v for n, v in earlier.items() if n not in caching}
@@ -114,6 +116,7 @@ def _prepared(
     settings: Mapping[str, Any], caching: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return Mako's own settings, with what caching adds to them."""
+    check_lookup(settings)
     prepared = {"cache_impl": _IMPL, **settings}
     given = prepared.get("cache_args") or {}
     for name in ("regions", "region"):

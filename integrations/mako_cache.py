@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -25,16 +24,17 @@ from dogpile.cache.integrations.mako_sections import (
     read_sections,
     source_fingerprint,
 )
+from dogpile.cache.integrations.mako_settings import (
+    check_fingerprint,
+    names_of,
+    seconds_of,
+    unknown_of_tag,
+)
 from dogpile.cache.integrations.mako_text import Unstored, read, render, written
+from dogpile.cache.integrations.options import near
 
-#: What may tell apart the versions of a template.
-FINGERPRINTS = ("source", "tree", "starttime", None)
-
-# What a tag may say behind `cache_`, beside `key`.
-_KNOWN = frozenset({"region", "timeout", "grace", "tags", "vary", "fingerprint"})
-# What comes with it, and is no tag's.
-_PASSED = frozenset({"regions"})
-_BEAKERS = frozenset({"dir", "expire", "manager", "type", "url"})
+# What Mako puts before the name of a section.
+_SECTION = "render_"
 
 
 class _Plan(NamedTuple):
@@ -170,6 +170,8 @@ class DogpileCacheImpl(CacheImplBase):
         """
         named: list[Any] = [s for s in self._sections if key in (s.name, s.key)]
         computed: list[Any] = [s for s in self._sections if s.key is None]
+        if not named and str(key).startswith(_SECTION):
+            self._warn_of_no_section(str(key))
         for section in named or computed or [None]:
             self._invalidate(section, key, kw)
 
@@ -209,12 +211,13 @@ class DogpileCacheImpl(CacheImplBase):
         return self._plan(key, settings, self._page(key, context), context)
 
     def _plan(self, key: Any, kw: Mapping[str, Any], page: str, context: Any) -> _Plan:
-        self._warn_of_unknown(kw)
+        for name, text in unknown_of_tag(kw):
+            self._warn(name, text)
         region = self.regions.find(kw.get("region"), self._where)
-        names = _names(kw.get("vary"))
+        names = names_of("cache_vary", kw.get("vary"), self._where)
         variant = self._variant(key, names, page, context)
         is_computed = not (isinstance(key, str) and key in self._keys)
-        tags = _names(kw.get("tags"))
+        tags = names_of("cache_tags", kw.get("tags"), self._where)
         if is_computed:
             tags.append(self._tag())
         if variant:
@@ -222,9 +225,9 @@ class DogpileCacheImpl(CacheImplBase):
         wishes: dict[str, Any] = {}
         lifetime = None
         if kw.get("timeout") is not None:
-            lifetime = (self._seconds("timeout", kw["timeout"]),)
+            lifetime = (seconds_of("cache_timeout", kw["timeout"], self._where),)
         if kw.get("grace") is not None:
-            wishes["grace"] = self._seconds("grace", kw["grace"])
+            wishes["grace"] = seconds_of("cache_grace", kw["grace"], self._where)
         if _is_to_be_shielded(region):
             wishes["on_backend_error"] = "miss"
         stored = self._stored(key, kw, variant)
@@ -304,16 +307,6 @@ class DogpileCacheImpl(CacheImplBase):
                 "its class a method __cache_key__()"
             ) from None
 
-    def _seconds(self, name: str, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return float(value)
-        except ValueError:
-            raise ValidationError(
-                f"{self._where}: cache_{name} takes seconds, not {value!r}"
-            ) from None
-
     # Rendering
 
     def _render(
@@ -365,13 +358,16 @@ class DogpileCacheImpl(CacheImplBase):
 
     # Warnings
 
-    def _warn_of_unknown(self, kw: Mapping[str, Any]) -> None:
-        for name in kw.keys() - _KNOWN - _PASSED:
-            near = get_close_matches(name, _KNOWN, n=1)
-            hint = f"; did you mean cache_{near[0]}?" if near else ""
-            if name in _BEAKERS:
-                hint = ", which is Beaker's: here a region has it"
-            self._warn(name, f"nothing understands cache_{name}{hint}")
+    def _warn_of_no_section(self, name: str) -> None:
+        known = [each.name.removeprefix(_SECTION) for each in self._sections]
+        if not known:
+            return  # nor is it known what another process has compiled
+        wrong = name.removeprefix(_SECTION)
+        self._warn(
+            name,
+            f"it has no cached section {wrong!r} to invalidate{near(wrong, known)} "
+            f"(known: {', '.join(known)}; what it inherits is its own template's)",
+        )
 
     def _warn(self, about: str, text: str) -> None:
         if about not in self._warned:
@@ -379,29 +375,10 @@ class DogpileCacheImpl(CacheImplBase):
             warnings.warn(f"{self._where}: {text}", UserWarning, stacklevel=2)
 
 
-def check_fingerprint(kind: Any, where: str) -> None:
-    """Refuse what is no kind of fingerprint.
-
-    :raises ValidationError: it is none.
-    """
-    if kind not in FINGERPRINTS and kind != "None":
-        raise ValidationError(
-            f"{where}: cache_fingerprint takes 'source', 'tree', 'starttime' or None, "
-            f"not {kind!r}"
-        )
-
-
 def _uri(template: Any) -> str:
     # Mako makes one for a text, of its place in memory.
     uri = str(template.uri)
     return "" if uri == f"memory:{hex(id(template))}" else uri
-
-
-def _names(given: Any) -> list[str]:
-    if given is None:
-        return []
-    parts = given.split(",") if isinstance(given, str) else given
-    return [str(part).strip() for part in parts if str(part).strip()]
 
 
 def _is_to_be_shielded(region: Any) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from dogpile.cache import CacheRegion, ValidationError, regions
+from dogpile.cache.integrations.options import near
 from dogpile.cache.integrations.settings import build_region
 
 
@@ -26,6 +26,9 @@ class TemplateRegions:
                 "the regions of templates are a dictionary from names to regions, "
                 f"not a {type(given).__name__}"
             )
+        if type(given) is dict:  # others may make their regions when asked for one
+            for name, region in given.items():
+                _check(name, region)
         self._given = given
         self._built: dict[str, tuple[Any, CacheRegion]] = {}
         self._lock = threading.Lock()
@@ -45,16 +48,17 @@ class TemplateRegions:
         if name is None:
             name = _default(scopes, where)
         found = _first(name, scopes, where)
-        if isinstance(found, (str, Mapping)):
-            return self._built_from(name, found, where)
-        return found
+        if isinstance(found, CacheRegion):
+            return found
+        _check(name, found)
+        return self._built_from(name, found, where)
 
     def _scopes(self) -> list[Mapping[str, Any]]:
         return _scopes_here() if self._given is None else [self._given]
 
     def _built_from(self, name: str, given: Any, where: str) -> Any:
         if isinstance(given, str) and "://" not in given:
-            return _first(given, _scopes_here(), where)
+            return _first(given, _scopes_here(), f"cache_regions[{name!r}]")
         with self._lock:
             built = self._built.get(name)
             if built is None or built[0] is not given:
@@ -62,6 +66,20 @@ class TemplateRegions:
                 region = build_region(name, given, where=place)
                 built = self._built[name] = (given, region)
         return built[1]
+
+
+def _check(name: Any, given: Any) -> None:
+    """Refuse what is no region, and cannot be one.
+
+    :raises ValidationError: it is none, or its name is no text.
+    """
+    if not isinstance(name, str):
+        raise ValidationError(f"a region of templates has a text for a name: {name!r}")
+    if not isinstance(given, (CacheRegion, str, Mapping)):
+        raise ValidationError(
+            f"cache_regions[{name!r}] takes a region, its settings, a URL, or the name "
+            f"of a region, not {given!r}"
+        )
 
 
 def _scopes_here() -> list[Mapping[str, Any]]:
@@ -118,8 +136,7 @@ def _names_in(scopes: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _unknown(name: Any, known: Iterable[str], where: str) -> str:
-    near = get_close_matches(str(name), known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = near(name, known)
     return (
         f"{where} names the region {name!r}, which is unknown{hint} ({_listed(known)})"
     )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from dogpile.cache import ValidationError
+from dogpile.cache.integrations.mako_settings import whole_seconds
+
 # What is left as it is: what shows, explains or computes tags, and is none.
 _OTHER = r"""
     <%doc>.*?</%doc>
@@ -18,7 +21,8 @@ _TAGS = re.compile(
 )
 _TEXT_END = "</%text>"
 _ATTRIBUTE = re.compile(
-    r"""(?P<bare>\bcached\s*=\s*(?P<value>True|False)\b)
+    r"""(?P<bare>\bcached\s*=\s*(?P<value>[A-Za-z_]\w*))
+      | (?P<odd>\bcached\s*=\s*["'](?!True\b|False\b|None\b)[A-Za-z_]\w*["'])
       | (?P<name>\w+)(?P<equals>\s*=\s*)(?P<quoted>"[^"]*"|'[^']*')""",
     re.VERBOSE,
 )
@@ -33,7 +37,10 @@ def translate(source: str) -> str:
 
     Within the tags ``page``, ``def``, ``block`` and ``text`` a bare ``cached=True``
     is quoted, and an expression beside a text, as in ``cache_tags="user:${id}"``,
-    may have a value of any type. This is a preprocessor for Mako.
+    may have a value of any type; a timeout may have a unit. This is a preprocessor
+    for Mako.
+
+    :raises ValidationError: a timeout of a tag is no use.
 
     >>> translate('<%def name="menu()" cached=True>')
     '<%def name="menu()" cached="True">'
@@ -55,15 +62,23 @@ def translate(source: str) -> str:
 
 
 def _translate_tag(tag: str) -> str:
-    return _ATTRIBUTE.sub(_translate_attribute, tag)
+    try:
+        return _ATTRIBUTE.sub(_translate_attribute, tag)
+    except ValidationError as error:
+        raise ValidationError(f"the tag {tag}: {error}") from None
 
 
 def _translate_attribute(found: re.Match[str]) -> str:
+    if found["odd"] or found["value"] not in (None, "True", "False"):
+        said = found[0].partition("=")[2].strip()
+        raise ValidationError(f"cached takes True or False, not {said}")
     if found["bare"]:
         return f'cached="{found["value"]}"'
+    quote, text = found["quoted"][0], found["quoted"][1:-1]
+    if found["name"] == "cache_timeout" and "${" not in text:
+        return f"cache_timeout{found['equals']}{quote}{whole_seconds(text)}{quote}"
     if found["name"] not in _JOINED:
         return found[0]
-    quote, text = found["quoted"][0], found["quoted"][1:-1]
     parts = [part for part in _EXPRESSION.split(text) if part]
     if len(parts) == 1:
         return found[0]

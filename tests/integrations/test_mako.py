@@ -214,7 +214,6 @@ class TestSyntax:
             "<% tag = '<%def cached=True>'\n%>",
             "<%! tag = '<%def cached=True>'\n%>",
             "<%def uncached=True>",
-            "<%def cached=Truely>",
             '<%def name="unclosed cached=True',
             "<%def cached=True",
         ],
@@ -710,13 +709,68 @@ class TestTags:
         assert (before, words(template, made=made)) == (["1"], ["2"])
 
     def test_timeout_of_the_lookup(self, region: CacheRegion, made: Calls) -> None:
-        for given in (0, "0"):
+        for given in (0, "0", "0s"):
             template = Template(
                 SECTION, cache_regions={"a": region}, cache_args={"timeout": given}
             )
             words(template, made=made)
 
-        assert [words(template, made=made) for _ in range(2)] == [["3"], ["4"]]
+        assert [words(template, made=made) for _ in range(2)] == [["4"], ["5"]]
+
+    def test_a_timeout_may_have_a_unit(
+        self, region: CacheRegion, clock: FakeClock, made: Calls
+    ) -> None:
+        template = self.template(region, 'cache_timeout="5m" cache_grace="0s"')
+
+        told = [words(template, made=made)]
+        for _ in range(2):
+            clock.advance(200)
+            told.append(words(template, made=made))
+
+        assert told == [["1"], ["1"], ["2"]]
+
+    def test_a_timeout_of_minus_1_is_for_ever(
+        self, region: CacheRegion, clock: FakeClock, made: Calls
+    ) -> None:
+        template = self.template(region, 'cache_timeout="-1"')
+
+        words(template, made=made)
+        clock.advance(1e9)
+
+        assert words(template, made=made) == ["1"]
+
+    @pytest.mark.parametrize(
+        ("argument", "message"),
+        [
+            ('cache_timeout="-5"', 'cache_timeout="-5".*cache_timeout is -5'),
+            ('cache_timeout="soon"', 'cache_timeout="soon".* takes seconds, or a te'),
+            ('cache_timeout="0.5"', "cache_timeout takes whole seconds, not '0.5'"),
+            ('cache_grace="-1"', "'/a.html': cache_grace is -1"),
+            ('cache_grace="soon"', "'/a.html': cache_grace takes seconds, or a text"),
+            ('cache_grace="${[1]}"', "'/a.html': cache_grace is not a number"),
+            ('cache_tags="${True}"', "'/a.html': cache_tags takes names"),
+            ('cache_vary="${len}"', "'/a.html': cache_vary takes names"),
+        ],
+    )
+    def test_what_is_no_use_is_refused_with_its_place(
+        self, region: CacheRegion, argument: str, message: str, made: Calls
+    ) -> None:
+        with pytest.raises(ValidationError, match=message):
+            words(self.template(region, argument), made=made)
+
+    def test_a_number_may_be_a_tag(self, region: CacheRegion, made: Calls) -> None:
+        template = self.template(region, 'cache_tags="${5}"')
+        words(template, made=made)
+
+        region.invalidate_tags("5")
+
+        assert words(template, made=made) == ["2"]
+
+    def test_regions_of_a_tag_are_told(self, region: CacheRegion, made: Calls) -> None:
+        template = self.template(region, 'cache_regions="a"')
+
+        with pytest.warns(UserWarning, match="did you mean 'cache_region'"):
+            words(template, made=made)
 
     def test_grace(self, region: CacheRegion, clock: FakeClock, made: Calls) -> None:
         template = self.template(region, 'cache_timeout="5" cache_grace="10"')
@@ -820,7 +874,7 @@ class TestTags:
         assert pages == [["1"], ["1"]]
         assert len(texts) == 2
         assert "'/a.html': nothing understands cache_dir, which is Beaker's" in texts[0]
-        assert "cache_timeuot; did you mean cache_timeout?" in texts[1]
+        assert "cache_timeuot; did you mean 'cache_timeout'?" in texts[1]
 
     @pytest.mark.parametrize("name", ["timeout", "grace"])
     def test_seconds_that_are_none_are_refused(
@@ -1320,6 +1374,57 @@ class TestRendering:
 
         assert (pages, found) == ([["1"], ["1"]], "1")
         assert words(template, made=made) == ["2"]
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"cache_regions": {"a": 5}}, r"cache_regions\['a'\] takes a region, .* 5"),
+            ({"cache_regions": {"a": None}}, "not None"),
+            ({"cache_regions": {5: {}}}, "has a text for a name: 5"),
+            ({"cache_regoins": {}}, "did you mean 'cache_regions'"),
+            ({"cache_timeout": 5}, r"write cache_args=\{'timeout': …\}"),
+            ({"cache_args": 5}, "cache_args takes a dictionary"),
+        ],
+    )
+    @pytest.mark.parametrize("kind", [TemplateLookup, Template])
+    def test_a_lookup_refuses_what_is_no_use(
+        self, kind: Any, settings: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(ValidationError, match=message):
+            kind(**settings)
+
+    def test_a_lookup_of_mako_is_told_when_it_renders(self) -> None:
+        template = mako.template.Template(
+            SECTION, cache_impl="dogpile.cache", cache_args={"regions": {"a": 5}}
+        )
+
+        with pytest.raises(ValidationError, match=r"cache_regions\['a'\] takes"):
+            template.render(made=str)
+
+    def test_the_name_of_a_backend_is_none_of_a_region(self) -> None:
+        template = Template(SECTION, cache_regions={"a": "memory"})
+
+        with pytest.raises(
+            ValidationError, match=r"'a'\] names the region 'memory', w"
+        ):
+            template.render(made=str)
+
+    def test_only_lookups_are_told_about_regions(self) -> None:
+        with pytest.raises(ValidationError, match="takes a TemplateLookup of Mako"):
+            init_mako(None, {})
+
+    def test_a_section_that_is_not_there_is_told(self, region: CacheRegion) -> None:
+        template = Template(SECTION, cache_regions={"a": region})
+
+        with pytest.warns(UserWarning, match="no cached section 'mneu'.* mean 'menu'"):
+            template.cache.invalidate_def("mneu")
+
+    @pytest.mark.parametrize("value", ["yes", '"yes"', "'Tru'"])
+    def test_cached_is_true_or_false(self, region: CacheRegion, value: str) -> None:
+        with pytest.raises(ValidationError, match="cached takes True or False, not"):
+            Template(f"<%page cached={value}/>", cache_regions={"a": region})
 
 
 class TestFailures:
