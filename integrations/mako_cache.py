@@ -360,9 +360,11 @@ class DogpileCacheImpl(CacheImplBase):
 
     def _warn_of_no_section(self, name: str) -> None:
         known = [each.name.removeprefix(_SECTION) for each in self._sections]
-        if not known:
-            return  # nor is it known what another process has compiled
         wrong = name.removeprefix(_SECTION)
+        # All bodies may be invalidated alike; and where another process has removed
+        # the code of a template, it is not known what is in it.
+        if wrong == "body" or not known:
+            return
         self._warn(
             name,
             f"it has no cached section {wrong!r} to invalidate{near(wrong, known)} "
