@@ -130,7 +130,7 @@ def assemble(
     actual = _made(kind, given) if strict else kind(given)
     if not isinstance(actual, CacheBackend):
         raise ConfigurationError(
-            f"backend {backend!r} made a {type(actual).__name__}, which is no "
+            f"backend {backend!r} made something of type {type(actual).__name__}, no "
             "CacheBackend: derive the class from dogpile.cache.CacheBackend"
         )
     outer = actual
@@ -181,7 +181,7 @@ def backend_class(backend: Any) -> Any:
             )
     elif not callable(kind):
         raise ConfigurationError(
-            f"backend takes a name or a class, not a {type(kind).__name__}"
+            f"backend takes a name or a class, not the type {type(kind).__name__}"
         )
     return kind
 

@@ -73,7 +73,8 @@ def _decorate(region: Any, kind: Any, fn: Any, options: Options) -> Any:
         return type(fn)(_decorate(region, kind, fn.__func__, options))
     if not callable(fn):
         raise ValidationError(
-            f"a function is decorated, not a {type(fn).__name__}; a namespace is text"
+            f"a function is decorated, not something of type {type(fn).__name__}; a "
+            "namespace is text"
         )
     return kind(region, fn, options).function
 
@@ -388,7 +389,7 @@ def made_by(
     if not callable(made):
         raise ValidationError(
             "a function_key_generator returns a function from arguments to a key, "
-            f"not a {type(made).__name__}"
+            f"not something of type {type(made).__name__}"
         )
     found: Callable[..., Any] = made
     return found

@@ -316,7 +316,8 @@ def _qualified_name(fn: Callable[..., object]) -> str:
     if isinstance(name, str):
         return name
     raise ValidationError(
-        f"a {type(fn).__qualname__} has no name to make keys of: cache a function"
+        f"what has the type {type(fn).__qualname__} has no name to make keys of: "
+        "cache a function"
     )
 
 

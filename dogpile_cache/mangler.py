@@ -81,8 +81,9 @@ class KeyLimit:
             return canonical(key)
         except UncacheableArgument:
             raise ValidationError(
-                f"a {type(key).__qualname__} cannot be a key for this backend: its "
-                "representation changes from process to process; give a string"
+                f"what has the type {type(key).__qualname__} cannot be a key for this "
+                "backend: its representation changes from process to process; give a "
+                "string"
             ) from None
 
     def _hash(self, key: str, salt: bytes) -> str:

@@ -129,7 +129,7 @@ class DBMBackend(BytesBackend, LeasingBackend):
         """Store the bytes of each key, and void their leases."""
         if mapping:
             records = {_encoded(key): pack(value) for key, value in mapping.items()}
-            self._write("set_multi", partial(_store, records=records))
+            self._write("put_multi", partial(_store, records=records))
 
     def delete(self, key: KeyType) -> None:
         """Remove the value, and void the key's lease."""
@@ -378,7 +378,9 @@ def _encoded(key: KeyType) -> bytes:
 def _filename(arguments: BackendArguments) -> str:
     filename = arguments.get("filename")
     if not isinstance(filename, (str, os.PathLike)) or not os.fspath(filename):
-        given = "nothing" if not filename else f"a {type(filename).__name__}"
+        given = (
+            f"something of type {type(filename).__name__}" if filename else "nothing"
+        )
         raise ValidationError(
             f'{_NAME} needs arguments={{"filename": ...}}, the name of the file '
             f"to keep values in; it was given {given}"
@@ -392,7 +394,7 @@ def _lockfile(name: object, filename: str, suffix: str) -> str:
     if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
         raise ValidationError(
             f"a lock file of {_NAME} has a name, or is False for none; "
-            f"it was given a {type(name).__name__}"
+            f"it was given something of type {type(name).__name__}"
         )
     return os.path.abspath(os.path.expanduser(os.fsdecode(name)))
 
@@ -404,7 +406,7 @@ def _lock_factory(arguments: BackendArguments) -> Callable[[str], AbstractFileLo
     if not callable(factory):
         raise ValidationError(
             f"the lock_factory of {_NAME} is called with a file's name and returns "
-            f"a lock; it was given a {type(factory).__name__}"
+            f"a lock; it was given something of type {type(factory).__name__}"
         )
     made: Callable[[str], AbstractFileLock] = factory
     return made

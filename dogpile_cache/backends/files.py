@@ -34,6 +34,16 @@ _OPEN_SAFELY = (
     | getattr(os, "O_BINARY", 0)
 )
 _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+_ELSEWHERE = "choose another filename="
+_REMEDIES = {
+    errno.EACCES: f"{_ELSEWHERE}, or let this user write to it",
+    errno.EPERM: f"{_ELSEWHERE}, or let this user write to it",
+    errno.EROFS: _ELSEWHERE,
+    errno.EISDIR: _ELSEWHERE,
+    errno.ENOTDIR: _ELSEWHERE,
+    errno.ENAMETOOLONG: _ELSEWHERE,
+    errno.ENOSPC: f"make room on the disk, or {_ELSEWHERE}",
+}
 _BROKEN_KEPT = 9
 _TRIES = 8
 _FIRST_PAUSE = 0.001
@@ -233,7 +243,8 @@ class CacheFile:
     ) -> BackendError:
         """Return the error that names the file, for an error of the system."""
         if isinstance(error, OSError) and error.strerror:
-            reason = error.strerror
+            remedy = _REMEDIES.get(error.errno or 0)
+            reason = error.strerror + (f" ({remedy})" if remedy else "")
         else:
             reason = str(error) or type(error).__name__
         return BackendError(self.backend, operation, f"{path or self.path}: {reason}")
@@ -241,7 +252,9 @@ class CacheFile:
     def _check_folder(self, operation: str) -> None:
         found = os.stat(self.folder)
         if not stat.S_ISDIR(found.st_mode):
-            raise self._unsafe(operation, self.folder, "is not a folder")
+            raise self._unsafe(
+                operation, self.folder, f"is not a folder ({_ELSEWHERE})"
+            )
         if not POSIX:
             return
         if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
@@ -254,18 +267,31 @@ class CacheFile:
         link = os.lstat(self.folder)
         if stat.S_ISLNK(link.st_mode) and link.st_uid not in (0, os.geteuid()):
             raise self._unsafe(
-                operation, self.folder, "is a symbolic link made by another user"
+                operation,
+                self.folder,
+                "is a symbolic link made by another user (name the folder that it "
+                "leads to in filename=, if you trust it)",
             )
 
     def _check_file(self, operation: str, path: str, found: os.stat_result) -> None:
         if stat.S_ISLNK(found.st_mode):
-            raise self._unsafe(operation, path, "is a symbolic link")
+            raise self._unsafe(
+                operation,
+                path,
+                "is a symbolic link, which a cache does not follow (name the file that "
+                "it leads to in filename=, or remove the link)",
+            )
         if not stat.S_ISREG(found.st_mode):
-            raise self._unsafe(operation, path, "is not a regular file")
+            raise self._unsafe(operation, path, f"is not a regular file ({_ELSEWHERE})")
         if not POSIX:
             return
         if found.st_uid != os.geteuid():
-            raise self._unsafe(operation, path, "belongs to another user")
+            raise self._unsafe(
+                operation,
+                path,
+                "belongs to another user (let each user have a file of their own, by "
+                "another filename=, or give it to this one with chown)",
+            )
         if found.st_mode & _FOREIGN_HANDS:
             raise self._unsafe(
                 operation,

@@ -384,5 +384,5 @@ def _tls_context(arguments: BackendArguments) -> ssl.SSLContext | None:
         return context
     raise ValidationError(
         "tls_context= must be an ssl.SSLContext, as ssl.create_default_context() "
-        f"returns one, not a {type(context).__name__}"
+        f"returns one, not of type {type(context).__name__}"
     )

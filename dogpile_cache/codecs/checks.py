@@ -44,7 +44,7 @@ def whole(setting: str, given: Any, *, lowest: int | None = None) -> int:
     """
     if not isinstance(given, int) or isinstance(given, bool):
         raise ValidationError(
-            f"{setting} must be a whole number, not a {type(given).__name__}"
+            f"{setting} must be a whole number, not of type {type(given).__name__}"
         )
     if lowest is not None and given < lowest:
         raise ValidationError(f"{setting} must be at least {lowest}, not {given}")

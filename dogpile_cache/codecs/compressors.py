@@ -67,7 +67,7 @@ def _own(compressor: Any, level: int | None, limit: int) -> Compressor:
     if not callable(compress) or not callable(decompress):
         raise ValidationError(
             "compressor must be a name, or an object with compress() and "
-            f"decompress(); got a {type(compressor).__name__}"
+            f"decompress(); got something of type {type(compressor).__name__}"
         )
     if level is not None:
         raise ValidationError(

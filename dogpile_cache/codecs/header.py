@@ -52,7 +52,7 @@ def explain(expected: Links, raw: object) -> str:
     :param raw: the bytes, or whatever came in their stead.
     """
     if not isinstance(raw, bytes):
-        return f"they are a {type(raw).__qualname__}, not bytes"
+        return f"they are of type {type(raw).__qualname__}, not bytes"
     found = read(raw[0]) if raw else None
     if found is None:
         return "they are not in the format of this version"

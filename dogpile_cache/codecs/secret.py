@@ -38,7 +38,8 @@ def _one(setting: str, key: Any, number: int) -> bytes:
         key = key.encode("utf-8", "surrogatepass")
     if not isinstance(key, bytes):
         raise ValidationError(
-            f"{setting}: key {number} must be text or bytes, not a {type(key).__name__}"
+            f"{setting}: key {number} must be text or bytes, not of type "
+            f"{type(key).__name__}"
         )
     if len(key) < SHORTEST:
         raise ValidationError(

@@ -88,7 +88,7 @@ def _own(serializer: Any, deserializer: Any) -> Serial:
     if not callable(serializer):
         raise ValidationError(
             "serializer must be a name, an object with dumps() and loads(), or a "
-            f"function; got a {type(serializer).__name__}"
+            f"function; got something of type {type(serializer).__name__}"
         )
     if deserializer is None:
         raise ValidationError(
@@ -104,7 +104,7 @@ def _checked(dumps: Callable[[Any], Any]) -> Callable[[Any], bytes]:
 def _dump_own(dumps: Callable[[Any], Any], payload: Any) -> bytes:
     raw = dumps(payload)
     if not isinstance(raw, (bytes, bytearray, memoryview)):
-        raise Foreign(f"the serializer returned a {type(raw).__name__}, not bytes")
+        raise Foreign(f"the serializer returned {type(raw).__name__}, not bytes")
     return bytes(raw)
 
 
@@ -162,7 +162,7 @@ def _foreign_to_json(payload: Any) -> str | None:
         elif kind in _JSON_SCALARS:
             continue
         else:
-            return f"JSON would not give back a {kind.__name__}"
+            return f"JSON would not give back the type {kind.__name__}"
         waiting.extend([item for item in items if type(item) not in _JSON_SCALARS])
     return None
 
@@ -203,7 +203,7 @@ class _Msgpack:
 
     def _extend(self, value: Any) -> Any:
         if type(value) is not tuple:
-            raise Foreign(f"msgpack does not know a {type(value).__name__}")
+            raise Foreign(f"msgpack does not know the type {type(value).__name__}")
         return self._ext(_TUPLE, self.dumps(list(value)))
 
     def _restore(self, code: int, packed: bytes) -> Any:

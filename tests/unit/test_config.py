@@ -438,7 +438,7 @@ class TestBackends:
             backend_class(backend)
 
     def test_what_makes_no_backend_is_refused(self) -> None:
-        with pytest.raises(ConfigurationError, match="which is no CacheBackend"):
+        with pytest.raises(ConfigurationError, match="of type dict, no CacheBackend"):
             make_region().configure(lambda arguments: {})
 
     @pytest.mark.parametrize(

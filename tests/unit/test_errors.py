@@ -520,3 +520,27 @@ def test_an_error_is_found_where_a_user_looks(name: str) -> None:
 
     assert getattr(dogpile.cache, name) is getattr(exception, name)
     assert name in dogpile.cache.__all__
+
+
+class TestFiles:
+    @pytest.mark.parametrize("backend", ["dbm", "sqlite"])
+    @pytest.mark.parametrize(
+        ("call", "given"), [("put", ("key", 1)), ("put_multi", ({"a": 1, "b": 2},))]
+    )
+    def test_what_fails_has_the_name_of_the_call_and_a_way_out(
+        self, tmp_path: Path, backend: str, call: str, given: tuple[Any, ...]
+    ) -> None:
+        place = tmp_path / "link"
+        place.symlink_to(tmp_path / "file")
+        (tmp_path / "file").write_bytes(b"precious")
+        region = make_region().configure(
+            f"dogpile.cache.{backend}", arguments={"filename": str(place)}
+        )
+
+        with pytest.raises(exception.UnsafeFile) as caught:
+            getattr(region, call)(*given)
+
+        told = str(caught.value)
+        assert told.startswith(f"dogpile.cache.{backend} failed at {call}(): ")
+        assert "is a symbolic link" in told
+        assert "in filename=" in told

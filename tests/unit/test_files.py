@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import signal
@@ -214,9 +215,9 @@ class TestRefusing:
         target.write_bytes(b"precious")
         os.symlink(target, file.path)
 
-        with pytest.raises(UnsafeFile, match="cache is a symbolic link"):
+        with pytest.raises(UnsafeFile, match=r"cache is a symbolic link.*name the"):
             file.prepare("get")
-        with pytest.raises(UnsafeFile, match="cache is a symbolic link"):
+        with pytest.raises(UnsafeFile, match=r"cache is a symbolic link.*name the"):
             file.open("get")
         assert target.read_bytes() == b"precious"
 
@@ -257,17 +258,17 @@ class TestRefusing:
     def test_a_file_of_another_user_is_refused(self, foreign_file: str) -> None:
         file = CacheFile(foreign_file, "a.backend")
 
-        with pytest.raises(UnsafeFile, match="belongs to another user"):
+        with pytest.raises(UnsafeFile, match=r"belongs to another user \(.*filename="):
             file.check("get")
-        with pytest.raises(UnsafeFile, match="belongs to another user"):
+        with pytest.raises(UnsafeFile, match=r"belongs to another user \(.*filename="):
             file.open("get", flags=os.O_RDONLY)
 
     def test_a_pipe_is_refused_at_once(self, file: CacheFile) -> None:
         os.mkfifo(file.path, 0o600)
 
-        with pytest.raises(UnsafeFile, match="is not a regular file"):
+        with pytest.raises(UnsafeFile, match=r"is not a regular file \(.*filename="):
             file.check("get")
-        with pytest.raises(UnsafeFile, match="is not a regular file"):
+        with pytest.raises(UnsafeFile, match=r"is not a regular file \(.*filename="):
             file.open("get")
 
     def test_a_folder_that_everybody_writes_is_refused(
@@ -298,13 +299,15 @@ class TestRefusing:
         os.symlink(tmp_path / "real", tmp_path / "link")
         os.lchown(tmp_path / "link", NOBODY, NOBODY)
 
-        with pytest.raises(UnsafeFile, match="a symbolic link made by another user"):
+        with pytest.raises(
+            UnsafeFile, match=r"link made by another user.*name the folder"
+        ):
             CacheFile(tmp_path / "link" / "cache", "a.backend").prepare("get")
 
     def test_a_file_where_a_folder_should_be_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
 
-        with pytest.raises(UnsafeFile, match="file is not a folder"):
+        with pytest.raises(UnsafeFile, match=r"file is not a folder \(.*filename="):
             CacheFile(tmp_path / "file" / "cache", "a.backend").prepare("get")
         with pytest.raises(BackendError, match="file"):
             CacheFile(tmp_path / "file" / "below" / "cache", "x").prepare("get")
@@ -338,6 +341,24 @@ class TestOpening:
         )
         assert isinstance(caught.value.__cause__, FileNotFoundError)
         assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("number", "remedy"),
+        [
+            (errno.EACCES, "choose another filename=, or let this user write to it"),
+            (errno.EROFS, "choose another filename="),
+            (errno.ENOSPC, "make room on the disk, or choose another filename="),
+            (errno.EISDIR, "choose another filename="),
+        ],
+    )
+    def test_a_refusal_of_the_system_says_what_to_do(
+        self, file: CacheFile, number: int, remedy: str
+    ) -> None:
+        error = OSError(number, os.strerror(number))
+
+        told = str(file.failure("put", error))
+
+        assert told.endswith(f"{file.path}: {os.strerror(number)} ({remedy})")
 
 
 class TestIdentity:
