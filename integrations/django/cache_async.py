@@ -7,19 +7,11 @@ from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
-from dogpile.cache import NO_VALUE
-from dogpile.cache.integrations.django.cache_core import CacheCore, paired
-from dogpile.cache.integrations.django.cache_keys import PAGE, Pattern
-from dogpile.cache.integrations.django.cache_values import (
-    Add,
-    Increment,
-    Put,
-    Replace,
-    Touch,
-)
+from dogpile.cache.integrations.django.cache_keys import Pattern
+from dogpile.cache.integrations.django.cache_steps import CacheSteps, arun
 
 
-class AsyncTwins(CacheCore):
+class AsyncTwins(CacheSteps):
     """Each method of the cache as a coroutine.
 
     What a twin takes, returns and raises is what its blocking method does.
@@ -38,14 +30,11 @@ class AsyncTwins(CacheCore):
         self, keys: Iterable[Any], version: int | None = None
     ) -> dict[Any, Any]:
         """Return the values that there are, by key, in one round trip."""
-        made = self._keys(keys, version)
-        found = await self._store.aget_multi(list(made), ignore_expiration=False)
-        return {key: self._values.unpack(each) for key, each in paired(made, found)}
+        return await arun(self._get_many_steps(keys, version))
 
     async def ahas_key(self, key: Any, version: int | None = None) -> bool:
         """Return whether there is a value."""
-        made = self.make_and_validate_key(key, version)
-        return await self._store.aget(made, ignore_expiration=False) is not NO_VALUE
+        return await arun(self._has_steps(self.make_and_validate_key(key, version)))
 
     async def aget_or_set(
         self,
@@ -60,22 +49,11 @@ class AsyncTwins(CacheCore):
         :param default: the value, an awaitable, or a function, with ``async``
             or without; a plain one runs where Django runs blocking code.
         """
-        made = self.make_and_validate_key(key, version)
-        policy = self._policy(policy)
-        making = self._making(made, default, timeout, policy, is_async=True)
-        if self._is_written(policy, is_async=True):
-            return await making.avalue()
-        is_behind = await self._ais_behind(policy)
-        if is_behind or not self._store.policy.early:
-            found = await self._store.aget(made, ignore_expiration=False)
-            if found is not NO_VALUE:
-                making.discard()
-                return self._values.unpack(found)
-        if is_behind:
-            return await making.avalue()
-        answer = await self._store.aget_or_create(made, making.acreate, **policy)
-        making.discard()
-        return self._values.unpack(self._values.shared(answer))
+        return await arun(
+            self._get_or_set_steps(
+                key, default, timeout, version, policy, is_async=True
+            )
+        )
 
     async def aset(  # type: ignore[override]  # None says nothing of nx and xx
         self,
@@ -89,38 +67,11 @@ class AsyncTwins(CacheCore):
         **policy: Any,
     ) -> bool:
         """Store a value; return whether it was."""
-        made = self.make_and_validate_key(key, version)
-        lifetime = self._lifetime(timeout)
-        policy = self._policy(policy)
-        if self._is_written(policy, is_async=True):
-            return False
-        with self._spare(made):
-            payload = self._pack(value)
-            if lifetime == 0:
-                return await self._adrop(made, nx=nx, xx=xx)
-            self._cull()
-            if nx or xx:
-                change = Add(payload) if nx else Replace(payload)
-                stored = await self._store.aupdate(
-                    made, change, expiration_time=lifetime, **policy
-                )
-                return stored is not NO_VALUE
-            await self._store.aput(made, payload, expiration_time=lifetime, **policy)
-            return True
-        with self._spare(made):
-            # What is there now is older than what could not be stored.
-            await self._store.adelete(made)
-        return False
-
-    async def _adrop(self, made: str, *, nx: bool, xx: bool) -> bool:
-        """Do what storing a value for no time at all comes to."""
-        is_there = (nx or xx) and (
-            await self._store.aget(made, ignore_expiration=False) is not NO_VALUE
+        return await arun(
+            self._set_steps(
+                key, value, timeout, version, policy, nx=nx, xx=xx, is_async=True
+            )
         )
-        if nx:
-            return not is_there
-        await self._store.adelete(made)
-        return is_there or not xx
 
     async def aset_many(
         self,
@@ -130,24 +81,9 @@ class AsyncTwins(CacheCore):
         **policy: Any,
     ) -> list[Any]:
         """Store values in one round trip; return the keys of those that failed."""
-        made = self._keys(data, version)
-        lifetime = self._lifetime(timeout)
-        policy = self._policy(policy)
-        if self._is_written(policy, is_async=True):
-            return list(data)
-        with self._spare(*made):
-            if lifetime == 0:
-                await self._store.adelete_multi(list(made))
-                return []
-            packed = {each: self._pack(data[key]) for each, key in made.items()}
-            self._cull()
-            await self._store.aput_multi(packed, expiration_time=lifetime, **policy)
-            return []
-        return [
-            key
-            for key, value in data.items()
-            if not await self.aset(key, value, timeout, version, **policy)
-        ]
+        return await arun(
+            self._set_many_steps(data, timeout, version, policy, is_async=True)
+        )
 
     async def aadd(
         self,
@@ -158,69 +94,36 @@ class AsyncTwins(CacheCore):
         **policy: Any,
     ) -> bool:
         """Store a value unless there is one; return whether it was stored."""
-        made = self.make_and_validate_key(key, version)
-        lifetime = self._lifetime(timeout)
-        policy = self._policy(policy)
-        if self._is_written(policy, is_async=True):
-            return False
-        with self._spare(made):
-            change = Add(self._pack(value))
-            if lifetime == 0:
-                return await self._adrop(made, nx=True, xx=False)
-            self._cull()
-            stored = await self._store.aupdate(
-                made, change, expiration_time=lifetime, **policy
-            )
-            return stored is not NO_VALUE
-        return True
+        return await arun(
+            self._add_steps(key, value, timeout, version, policy, is_async=True)
+        )
 
     async def atouch(
         self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
     ) -> bool:
         """Have a value live from now on; return whether there is one."""
-        made = self.make_and_validate_key(key, version)
-        lifetime = self._lifetime(timeout)
-        with self._spare(made):
-            if lifetime == 0:
-                return await self._adrop(made, nx=False, xx=True)
-            change = Touch(lifetime, self._store.clock.time)
-            return await self._store.aupdate(made, change) is not NO_VALUE
-        return False
+        return await arun(self._touch_steps(key, timeout, version))
 
     async def adelete(self, key: Any, version: int | None = None) -> bool:
         """Remove a value; return whether there was one."""
-        made = self.make_and_validate_key(key, version)
-        with self._spare(made):
-            return await self._adrop(made, nx=False, xx=True)
-        return False
+        return await arun(self._delete_steps(key, version))
 
     async def adelete_many(
         self, keys: Iterable[Any], version: int | None = None
     ) -> None:
         """Remove values in one round trip."""
-        made = list(self._keys(keys, version))
-        with self._spare(*made):
-            await self._store.adelete_multi(made)
+        await arun(self._delete_many_steps(keys, version))
 
     async def aclear(self) -> None:
         """Remove all values of the alias, and of no other ``KEY_PREFIX``."""
-        if self._store.actual_backend.capabilities.inline:
-            await self._store.adelete_multi([k async for k in self._store.aiter_keys()])
-        await self._store.ainvalidate()
+        await arun(self._clear_steps())
 
     async def aincr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
         """Add to a number, whose time goes on; return the sum.
 
         :raises ValueError: there is none.
         """
-        made = self.make_and_validate_key(key, version)
-        with self._spare(made):
-            change = Increment(self._values, delta)
-            stored = await self._store.aupdate(made, change)
-            if stored is not NO_VALUE:
-                number: int = self._values.unpack(stored)
-                return number
-        raise self._missing(key)
+        return await arun(self._incr_steps(key, delta, version))
 
     async def aincr_version(
         self, key: Any, delta: int = 1, version: int | None = None
@@ -229,24 +132,13 @@ class AsyncTwins(CacheCore):
 
         :raises ValueError: there is none.
         """
-        before = self.version if version is None else version
-        made = self.make_and_validate_key(key, before)
-        with self._spare(made):
-            value = await self._store.aget_value_metadata(made, ignore_expiration=False)
-            if value is not None:
-                after = self.make_and_validate_key(key, before + delta)
-                await self._store.aupdate(after, Put(value))
-                await self._store.adelete(made)
-                return before + delta
-        raise self._missing(key)
+        return await arun(self._incr_version_steps(key, delta, version))
 
     # Beyond Django
 
     async def attl(self, key: Any, version: int | None = None) -> int | None:
         """Return the whole seconds that a value has left; 0 for none."""
-        made = self.make_and_validate_key(key, version)
-        value = await self._store.aget_value_metadata(made, ignore_expiration=False)
-        return self._left(value)
+        return await arun(self._ttl_steps(key, version))
 
     async def apersist(self, key: Any, version: int | None = None) -> bool:
         """Have a value live for ever; return whether there is one."""
@@ -264,25 +156,16 @@ class AsyncTwins(CacheCore):
         :raises ConfigurationError: the backend cannot tell its keys.
         """
         wanted = Pattern(self, pattern, version)
-        page: list[str] = []
         async for made in self._store.aiter_keys(wanted.start):
-            if wanted.matches(made):
-                page.append(made)
-            if len(page) == PAGE:
-                for key in await self._aliving(wanted, page):
+            if wanted.fills_page(made):
+                found = await self._store.aget_multi(
+                    wanted.page, ignore_expiration=False
+                )
+                for key in wanted.living(found):
                     yield key
-                page = []
-        for key in await self._aliving(wanted, page):
+        found = await self._store.aget_multi(wanted.page, ignore_expiration=False)
+        for key in wanted.living(found):
             yield key
-
-    async def _aliving(self, wanted: Pattern, page: list[str]) -> list[str]:
-        """Return the keys that have a value: others may have been invalidated."""
-        found = await self._store.aget_multi(page, ignore_expiration=False)
-        return [
-            wanted.key(made)
-            for made, each in zip(page, found, strict=True)
-            if each is not NO_VALUE
-        ]
 
     async def akeys(self, pattern: str = "*", version: int | None = None) -> list[str]:
         """Return the keys of values that match a pattern."""
@@ -301,6 +184,4 @@ class AsyncTwins(CacheCore):
 
     async def ainvalidate_tags(self, *tags: Any, hard: bool = True) -> None:
         """Invalidate what was stored with one of the tags."""
-        await self._store.ainvalidate_tags(
-            *self._policy({"tags": tags})["tags"], hard=hard
-        )
+        await arun(self._invalidate_steps(tags, hard=hard))

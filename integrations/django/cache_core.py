@@ -21,7 +21,6 @@ from dogpile.cache import (
 )
 from dogpile.cache.integrations.django.cache_settings import AGES, keeper
 from dogpile.cache.integrations.django.cache_values import Making, Pickled, Plain
-from dogpile.cache.integrations.django.snapshots import ahas_old_view, has_old_view
 from dogpile.cache.integrations.django.transactions import written_tags
 
 _OF_SETTINGS = frozenset(
@@ -118,14 +117,6 @@ class CacheCore(BaseCache):
         tags: Iterable[str] = policy.get("tags", ())
         return bool(tags) and not written_tags(is_async=is_async).isdisjoint(tags)
 
-    def _is_behind(self, policy: Mapping[str, Any]) -> bool:
-        """Return whether what is made now may be older than an invalidation."""
-        return bool(policy.get("tags")) and has_old_view()
-
-    async def _ais_behind(self, policy: Mapping[str, Any]) -> bool:
-        """Return whether what is made now may be older; twin of ``_is_behind()``."""
-        return bool(policy.get("tags")) and await ahas_old_view()
-
     def _left(self, value: CachedValue | None) -> int | None:
         """Return the seconds that a value has left; 0 for none, ``None`` for ever."""
         if value is None:
@@ -139,9 +130,6 @@ class CacheCore(BaseCache):
 
     # Values
 
-    def _pack(self, value: Any) -> Any:
-        return self._values.pack(value)
-
     def _found(self, stored: Any, default: Any) -> Any:
         return default if stored is NO_VALUE else self._values.unpack(stored)
 
@@ -149,10 +137,10 @@ class CacheCore(BaseCache):
         self,
         key: str,
         default: Any,
-        timeout: Any,
+        lifetime: float | None,
         policy: dict[str, Any],
         *,
-        is_async: bool = False,
+        is_async: bool,
     ) -> Making:
         def on_refusal(error: Exception) -> None:
             self._store.events.emit("backend_error", key, error=error)
@@ -162,7 +150,7 @@ class CacheCore(BaseCache):
         return Making(
             self._values,
             default,
-            self._lifetime(timeout),
+            lifetime,
             jitter=self._store.policy.jitter,
             should_cache_fn=asked,
             is_uncommitted=lambda: self._is_written(policy, is_async=is_async),

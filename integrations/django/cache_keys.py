@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 from django.core.cache.backends.base import BaseCache
 
-from dogpile.cache import ConfigurationError
+from dogpile.cache import NO_VALUE, ConfigurationError
 
 #: Keys that are looked at in one step.
 PAGE = 500
@@ -37,11 +39,33 @@ class Pattern:
             )
         #: How all stored keys begin that may match.
         self.start: str = self._start + re.split(r"[*?\[\\]", pattern, maxsplit=1)[0]
+        #: What was found, and is to be asked whether it has a value yet.
+        self.page: list[str] = []
         self._matches = re.compile(translated(pattern), re.DOTALL).fullmatch
 
     def key(self, made: str) -> str:
         """Return the key that a stored one was made from."""
         return made[len(self._start) : len(made) - len(self._end)]
+
+    def fills_page(self, made: str) -> bool:
+        """Take a stored key if it matches; return whether the page is full."""
+        if self.matches(made):
+            self.page.append(made)
+        return len(self.page) >= PAGE
+
+    def living(self, found: Iterable[Any]) -> list[str]:
+        """Return the keys of the page that have a value, and begin the next one.
+
+        Others may have been invalidated.
+
+        :param found: what the region has for the keys of the page.
+        """
+        page, self.page = self.page, []
+        return [
+            self.key(made)
+            for made, each in zip(page, found, strict=True)
+            if each is not NO_VALUE
+        ]
 
     def matches(self, made: str) -> bool:
         """Return whether a stored key does."""

@@ -134,12 +134,6 @@ class Making:
         """Create it in an event loop."""
         return self._made(creation, await self.avalue())
 
-    def discard(self) -> None:
-        """End a coroutine that nobody needed."""
-        close = getattr(self._default, "close", None)
-        if close is not None and hasattr(self._default, "__await__"):
-            close()
-
     def _made(self, creation: Any, value: Any) -> Any:
         if hasattr(value, "__await__"):
             return value  # which the region refuses, with the reason
@@ -153,6 +147,13 @@ class Making:
         except Exception as error:  # noqa: BLE001 - a class may refuse in any way
             self._on_refusal(error)
             return creation.skip(self._values.loose(value))
+
+
+def discard(default: Any) -> None:
+    """End a coroutine that nobody needed."""
+    close = getattr(default, "close", None)
+    if close is not None and hasattr(default, "__await__"):
+        close()
 
 
 # What update() is given

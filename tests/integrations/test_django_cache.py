@@ -336,6 +336,18 @@ class TestTimes:
 
 
 class TestGetOrSet:
+    def test_what_ends_an_iteration_leaves_a_default_as_it_is(self, cache: Any) -> None:
+        with pytest.raises(StopIteration):
+            cache.get_or_set("key", lambda: next(iter(())))
+
+    def test_an_odd_timeout_is_told_where_there_is_a_value(
+        self, cache: Any, ask: Callable[..., Any]
+    ) -> None:
+        cache.set("key", "value")
+
+        with pytest.raises(ValueError, match="NaN"):
+            ask(cache, "get_or_set", "key", "other", float("nan"))
+
     def test_a_default_is_stored(self, any_cache: Any, ask: Any) -> None:
         assert ask(any_cache, "get_or_set", "value", [1]) == [1]
         assert ask(any_cache, "get_or_set", "call", lambda: [2]) == [2]
