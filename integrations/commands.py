@@ -1,12 +1,16 @@
-"""What ``manage.py dogpile`` and ``flask dogpile`` do alike: tell a mute server."""
+"""What ``manage.py dogpile`` and ``flask dogpile`` do alike.
+
+They tell of a server that is mute, and say of regions and values the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
-from dogpile.cache import CacheRegion, DogpileCacheException
+from dogpile.cache import NO_VALUE, CacheRegion, DogpileCacheException
 
 
 class Unanswered(DogpileCacheException):
@@ -48,3 +52,57 @@ class Asking:
             f"the server of the region {event.region!r} did not answer: {cause}; run "
             "the command again when it does"
         ) from cause
+
+
+class NoSuchValue(DogpileCacheException):
+    """A command has asked for a value that there is not."""
+
+
+def say_regions(
+    regions: Mapping[str, CacheRegion], default: str
+) -> list[dict[str, Any]]:
+    """Return what is said of regions, in the order of their names.
+
+    :param default: the name of the region that is meant where none is named.
+    """
+    return [
+        {
+            "name": name,
+            "backend": type(regions[name].actual_backend).__name__,
+            "expiration_time": regions[name].expiration_time,
+            "is_default": name == default,
+        }
+        for name in sorted(regions)
+    ]
+
+
+def lines_of(said: Iterable[Mapping[str, Any]]) -> str:
+    """Return what is said of regions as a text, with a line for each."""
+    return "\n".join(
+        f"{each['name']}{' (default)' if each['is_default'] else ''}: "
+        f"{each['backend']}, fresh {_time(each['expiration_time'])}"
+        for each in said
+    )
+
+
+def _time(seconds: Any) -> str:
+    return "for ever" if seconds is None else f"{seconds:g} s"
+
+
+def say_value(region: CacheRegion, key: str) -> dict[str, Any]:
+    """Return what is said of a value: its key, itself, its age in seconds.
+
+    :raises NoSuchValue: there is none.
+    :raises Unanswered: it is not known whether there is one.
+    """
+    with Asking([region]):
+        found = region.get_value_metadata(key)
+    if found is None or found.payload is NO_VALUE:
+        raise NoSuchValue(f"there is no value under {key!r}")
+    age = region.clock.time() - found.metadata["ct"]
+    return {"key": key, "value": found.payload, "age": round(age, 3)}
+
+
+def as_json(said: Any) -> str:
+    """Return what a command says to a program; what JSON has not, as ``repr``."""
+    return json.dumps(said, default=repr, sort_keys=True)

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 from flask.cli import AppGroup
 
-from dogpile.cache import NO_VALUE, BackendError, CacheRegion, ConfigurationError
-from dogpile.cache.integrations.commands import Asking, Unanswered
+from dogpile.cache import BackendError, CacheRegion, ConfigurationError
+from dogpile.cache.integrations.commands import (
+    Asking,
+    NoSuchValue,
+    Unanswered,
+    as_json,
+    lines_of,
+    say_regions,
+    say_value,
+)
+from dogpile.cache.integrations.flask.endpoints import regions_of
 from dogpile.cache.integrations.flask.extension import DogpileCache
 from dogpile.cache.integrations.flask.state import current_state
 
@@ -18,6 +28,7 @@ cli: AppGroup = AppGroup(
 )
 
 _REGION = click.option("--region", "name", help="Its name; else the default region.")
+_JSON = click.option("--json", "is_json", is_flag=True, help="Answer in JSON.")
 
 
 @contextmanager
@@ -26,7 +37,7 @@ def _asking() -> Iterator[None]:
     try:
         with Asking(current_state().regions.values()):
             yield
-    except (BackendError, ConfigurationError, Unanswered) as error:
+    except (BackendError, ConfigurationError, NoSuchValue, Unanswered) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -34,59 +45,90 @@ def _region(name: str | None) -> CacheRegion:
     return current_state().region(name)
 
 
+def _tell(said: Any, text: str, *, is_json: bool) -> None:
+    if is_json:
+        click.echo(as_json(said))
+    elif text:
+        click.echo(text)
+
+
 @cli.command("regions")
-def show_regions() -> None:
+@_JSON
+def show_regions(is_json: bool) -> None:
     """List the regions with their backends."""
     with _asking():
         state = current_state()
-    for name, region in sorted(state.regions.items()):
-        lifetime = region.expiration_time
-        fresh = "for ever" if lifetime is None else f"{lifetime:g} s"
-        mark = " (default)" if region is state.regions.get(state.default) else ""
-        backend = type(region.actual_backend).__name__
-        click.echo(f"{name}{mark}: {backend}, fresh {fresh}")
+        said = say_regions(state.regions, state.default)
+    _tell(said, lines_of(said), is_json=is_json)
 
 
 @cli.command("get")
 @click.argument("key")
 @_REGION
-def show(key: str, name: str | None) -> None:
+@_JSON
+def show(key: str, name: str | None, is_json: bool) -> None:
     """Show the value of a key."""
     with _asking():
-        found = _region(name).get(key)
-    if found is NO_VALUE:
-        raise click.ClickException(f"there is no value under {key!r}")
-    click.echo(repr(found))
+        said = say_value(_region(name), key)
+    _tell(said, repr(said["value"]), is_json=is_json)
 
 
 @cli.command("delete")
 @click.argument("keys", nargs=-1, required=True)
 @_REGION
-def delete(keys: tuple[str, ...], name: str | None) -> None:
+@_JSON
+def delete(keys: tuple[str, ...], name: str | None, is_json: bool) -> None:
     """Remove the values of keys."""
     with _asking():
         _region(name).delete_multi(keys)
+    _tell({"deleted": keys}, "", is_json=is_json)
 
 
 @cli.command("invalidate")
-@click.option("--tag", "tags", multiple=True, help="A tag; may be repeated.")
-@click.option("--view", "views", multiple=True, help="An endpoint; may be repeated.")
+@click.option("--tag", "tags", multiple=True, help="A tag; repeatable.")
+@click.option("--view", "views", multiple=True, help="An endpoint; repeatable.")
+@click.option(
+    "--fragment",
+    "fragments",
+    multiple=True,
+    help="The name of a part of a template; repeatable.",
+)
 @click.option("--soft", is_flag=True, help="Leave the values as stale ones.")
-def invalidate(tags: tuple[str, ...], views: tuple[str, ...], soft: bool) -> None:
-    """Invalidate what has a tag, or the pages of a view, for every process."""
-    if not tags and not views:
-        raise click.UsageError("name a --tag or a --view; `clear` takes all")
+@_JSON
+def invalidate(
+    tags: tuple[str, ...],
+    views: tuple[str, ...],
+    fragments: tuple[str, ...],
+    soft: bool,
+    is_json: bool,
+) -> None:
+    """Invalidate what has a tag, for every process."""
+    named = {"tag": tags, "view": views, "fragment": fragments}
+    done = {kind: names for kind, names in named.items() if names}
+    if not done:
+        raise click.UsageError(
+            "name one of --tag, --view, --fragment; `clear` takes all"
+        )
     cache = DogpileCache()
     with _asking():
-        if tags:
-            cache.invalidate_tags(*tags, hard=not soft)
+        # Before anything is invalidated: one that is misspelt must not do half.
+        for view in views:
+            regions_of(view, {})
         for view in views:
             cache.invalidate_view(view, hard=not soft)
+        for fragment in fragments:
+            cache.invalidate_fragment(fragment, hard=not soft)
+        if tags:
+            cache.invalidate_tags(*tags, hard=not soft)
+    _tell({"invalidated": done, "soft": soft}, "", is_json=is_json)
 
 
 @cli.command("clear")
 @_REGION
-def clear(name: str | None) -> None:
+@_JSON
+def clear(name: str | None, is_json: bool) -> None:
     """Invalidate a whole region, for every process."""
     with _asking():
         _region(name).invalidate()
+        cleared = name or current_state().default
+    _tell({"cleared": cleared}, "", is_json=is_json)

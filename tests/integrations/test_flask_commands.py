@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 pytest.importorskip("flask")
 
-from flask import Flask
+from flask import Flask, render_template_string
 
 from dogpile.cache import NO_VALUE
 from dogpile.cache.integrations.flask import DogpileCache
@@ -90,7 +91,7 @@ def test_pages_are_invalidated(app: Flask, arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["invalidate"], "name a --tag or a --view"),
+        (["invalidate"], "name one of --tag, --view, --fragment"),
         (["invalidate", "--view", "indx"], "no view 'indx'; did you mean 'index'"),
         (["clear", "--region", "page"], "no region 'page'; did you mean 'pages'"),
         (["delete"], "Missing argument"),
@@ -142,7 +143,8 @@ def test_who_listens_hears_what_became_of_a_request(app: Flask) -> None:
         ["invalidate", "--tag", "news"],
         ["invalidate", "--view", "index"],
         ["invalidate", "--tag", "news", "--soft"],
-        ["clear"],
+        ["invalidate", "--fragment", "nav"],
+        ["clear", "--json"],
     ],
 )
 def test_a_server_that_does_not_answer_is_an_error(arguments: list[str]) -> None:
@@ -167,3 +169,76 @@ def test_a_value_that_is_none_is_shown_and_no_error(
         cache["pages"].put("key", None)
 
     assert run(app, "get", "key", "--region", "pages") == (0, "None\n")
+
+
+class TestJson:
+    def said(self, app: Flask, *arguments: str) -> Any:
+        status, told = run(app, *arguments, "--json")
+        assert status == 0
+        return json.loads(told)
+
+    def test_regions(self, app: Flask) -> None:
+        assert self.said(app, "regions") == [
+            {
+                "name": "default",
+                "backend": "MemoryBackend",
+                "expiration_time": 60,
+                "is_default": True,
+            },
+            {
+                "name": "pages",
+                "backend": "SqliteBackend",
+                "expiration_time": None,
+                "is_default": False,
+            },
+        ]
+
+    def test_a_value_with_its_age(self, app: Flask, cache: DogpileCache) -> None:
+        with app.app_context():
+            cache.put("key", {"a": (1, {2})})
+
+        said = self.said(app, "get", "key")
+
+        assert said.pop("age") >= 0
+        assert said == {"key": "key", "value": {"a": [1, "{2}"]}}
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["delete", "a", "b"], {"deleted": ["a", "b"]}),
+            (["clear"], {"cleared": "default"}),
+            (["clear", "--region", "pages"], {"cleared": "pages"}),
+            (
+                ["invalidate", "--tag", "a", "--tag", "b", "--view", "index"],
+                {"invalidated": {"tag": ["a", "b"], "view": ["index"]}, "soft": False},
+            ),
+            (
+                ["invalidate", "--fragment", "nav", "--soft"],
+                {"invalidated": {"fragment": ["nav"]}, "soft": True},
+            ),
+        ],
+    )
+    def test_what_was_done(self, app: Flask, arguments: list[str], said: Any) -> None:
+        assert self.said(app, *arguments) == said
+
+
+def test_fragments_are_invalidated(app: Flask) -> None:
+    def shown(text: str) -> str:
+        with app.app_context():
+            source = "{% cache 'nav' %}{{ text }}{% endcache %}"
+            return render_template_string(source, text=text)
+
+    told = [shown("1"), shown("2")]
+    done = run(app, "invalidate", "--fragment", "nav")
+
+    assert [*told, done, shown("3")] == ["1", "1", (0, ""), "3"]
+
+
+def test_a_misspelt_view_leaves_all_as_it_is(app: Flask, cache: DogpileCache) -> None:
+    with app.app_context():
+        cache.put("key", 1, tags=["news"])
+
+    status, _ = run(app, "invalidate", "--tag", "news", "--view", "indx")
+
+    with app.app_context():
+        assert (status, cache.get("key")) == (1, 1)

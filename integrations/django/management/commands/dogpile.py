@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser
 from typing import Any
 
@@ -11,8 +10,16 @@ from django.core.cache.backends.base import InvalidCacheBackendError
 from django.core.management.base import BaseCommand, CommandError
 from django.urls import NoReverseMatch
 
-from dogpile.cache import NO_VALUE, BackendError, CacheRegion, ConfigurationError
-from dogpile.cache.integrations.commands import Asking, Unanswered
+from dogpile.cache import BackendError, CacheRegion, ConfigurationError
+from dogpile.cache.integrations.commands import (
+    Asking,
+    NoSuchValue,
+    Unanswered,
+    as_json,
+    lines_of,
+    say_regions,
+    say_value,
+)
 from dogpile.cache.integrations.django import (
     invalidate_fragment,
     invalidate_model,
@@ -71,11 +78,12 @@ class Command(BaseCommand):
             ConfigurationError,
             InvalidCacheBackendError,
             NoReverseMatch,
+            NoSuchValue,
             Unanswered,
         ) as error:
             raise CommandError(str(error)) from error
         if options["json"]:
-            self.stdout.write(json.dumps(said, default=repr, sort_keys=True))
+            self.stdout.write(as_json(said))
         elif text:
             self.stdout.write(text)
 
@@ -94,41 +102,13 @@ def _region(options: dict[str, Any]) -> CacheRegion:
 
 
 def _show_regions(options: dict[str, Any]) -> _Said:
-    default = regions.default
-    found = [
-        {
-            "name": name,
-            "backend": type(regions[name].actual_backend).__name__,
-            "expiration_time": regions[name].expiration_time,
-            "is_default": name == default,
-        }
-        for name in sorted(regions)
-    ]
-    lines = [
-        f"{each['name']}{' (default)' if each['is_default'] else ''}: "
-        f"{each['backend']}, fresh {_time(each['expiration_time'])}"
-        for each in found
-    ]
-    return found, "\n".join(lines)
-
-
-def _time(seconds: Any) -> str:
-    return "for ever" if seconds is None else f"{seconds:g} s"
+    said = say_regions(regions, regions.default)
+    return said, lines_of(said)
 
 
 def _show(options: dict[str, Any]) -> _Said:
-    region, key = _region(options), options["key"]
-    with Asking([region]):
-        found = region.get_value_metadata(key)
-    if found is None or found.payload is NO_VALUE:
-        raise CommandError(f"there is no value under {key!r}")
-    created = found.metadata["ct"]
-    said = {
-        "key": key,
-        "value": found.payload,
-        "age": round(region.clock.time() - created, 3),
-    }
-    return said, repr(found.payload)
+    said = say_value(_region(options), options["key"])
+    return said, repr(said["value"])
 
 
 def _delete(options: dict[str, Any]) -> _Said:
