@@ -362,7 +362,14 @@ def load_proxies(names: Any) -> list[Any]:
     if names is None:
         return []
     proxies = []
-    for each in [names] if isinstance(names, str) else names:
+    if isinstance(names, str):
+        names = [names]
+    if not isinstance(names, Iterable):
+        raise ValidationError(
+            "wrap= must be a list of ProxyBackend classes, instances or import paths, "
+            f"not of type {type(names).__name__}"
+        )
+    for each in names:
         if not isinstance(each, str):
             proxies.append(each)
             continue
@@ -371,6 +378,7 @@ def load_proxies(names: Any) -> list[Any]:
             proxies.append(getattr(import_module(module), attribute))
         except (ImportError, AttributeError, ValueError) as error:
             raise ValidationError(
-                f"wrap names {each!r}, which cannot be imported: {error}"
+                f"wrap names {each!r}, which cannot be imported: {error} (a path is "
+                "'package.module:Class')"
             ) from error
     return proxies

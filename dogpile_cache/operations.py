@@ -106,6 +106,7 @@ async def look(
     try:
         value, marks = await read(ports, storage, key, names)
     except BackendError as error:
+        error.during("get_or_create")
         return without_backend(storage, policy, error, key)
     verdict = storage.judge(value, policy, marks, explicit=explicit)
     return Seen(value, verdict, marks)
@@ -432,7 +433,11 @@ async def is_locked(ports: Ports, storage: Storage, name: Any) -> bool:
     locked = getattr(mutex, "locked", None)
     if locked is not None and locked():
         return True
-    return bool(await ports.call(storage, "is_leased", key))
+    try:
+        return bool(await ports.call(storage, "is_leased", key))
+    except BackendError as error:
+        error.during("key_is_locked")
+        raise
 
 
 async def close(storage: Storage, seconds: float) -> None:

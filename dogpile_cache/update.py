@@ -104,8 +104,12 @@ async def _change_leased(
     ports: Ports, storage: Storage, key: Any, change: Change, policy: Policy
 ) -> CachedValue | None:
     # A look without a lease: mostly it is known then that nothing is to be done.
-    found = storage.coding.decode(key, await ports.call(storage, "get", key))
-    marks = await records(ports, storage, _names(storage, policy, found))
+    try:
+        found = storage.coding.decode(key, await ports.call(storage, "get", key))
+        marks = await records(ports, storage, _names(storage, policy, found))
+    except BackendError as error:
+        error.during("update")
+        raise
     if _changed(storage, found, marks, change, policy) is None:
         return None
     turn = await _turn(ports, storage, key, policy)

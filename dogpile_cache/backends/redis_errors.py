@@ -68,7 +68,11 @@ _NO_DATABASE = _Meaning(
     "the server has no database of that number",
     "give a smaller db=, from 0 to 15 unless its setting databases says otherwise",
 )
-_REPLICA = _Meaning(True, "the server is a replica, or a failover is under way")
+_REPLICA = _Meaning(
+    True,
+    "the server is a replica, or a failover is under way",
+    "name the master, or use the backend with _sentinel in its name",
+)
 _NO_CLUSTER = _Meaning(
     True, "no node of the cluster can be reached, or the cluster does not work"
 )
@@ -76,6 +80,16 @@ _ALONE = _Meaning(
     True,
     "the server is not a node of a cluster",
     "name a cluster's nodes, or use the backend without _cluster in its name",
+)
+_NODE = _Meaning(
+    False,
+    "the server is a node of a cluster",
+    "use the backend with _cluster in its name",
+)
+_SENTINEL = _Meaning(
+    False,
+    "what answers keeps no values: it is a sentinel, it seems",
+    "name the server itself, or use the backend with _sentinel in its name",
 )
 _NO_MASTER = _Meaning(True, "no sentinel can be reached that knows a master")
 _UNKNOWN_MASTER = _Meaning(
@@ -110,6 +124,9 @@ _BY_CLASS = {
     "AuthenticationWrongNumberOfArgsError": _REFUSED,
     "NoPermissionError": _FORBIDDEN,
     "OutOfMemoryError": _NO_MEMORY,
+    "MovedError": _NODE,
+    "AskError": _NODE,
+    "ClusterCrossSlotError": _NODE,
     "ReadOnlyError": _REPLICA,
     "MasterDownError": _REPLICA,
     "BusyLoadingError": _LOADING,
@@ -167,8 +184,17 @@ _BY_CODE = {
     "DB index is out of range": _NO_DATABASE,
     "invalid DB index": _NO_DATABASE,
     "cluster support disabled": _ALONE,
+    "not allowed in cluster mode": _NODE,
+    "CROSSSLOT": _NODE,
+    "DENIED": _Meaning(
+        False,
+        "the server is in protected mode, and takes no clients from other machines",
+        "give it a password, or change bind and protected-mode in its settings",
+    ),
     "unknown command": _OLD,
 }
+# No server that keeps values is without these.
+_NO_VALUES = re.compile("command ['`](?:GET|MGET|SET|DEL)['`]", re.IGNORECASE)
 _CODES = re.compile(rf"\b({'|'.join(_BY_CODE)})\b")
 # What the words of a client's own say more than its class does.
 _BY_WORDS = {
@@ -251,8 +277,10 @@ def _meaning(error: Exception) -> _Meaning:
 def _of_response(text: str) -> _Meaning:
     """Tell what a server answered."""
     found = _CODES.search(text)
-    if found and _BY_CODE[found[1]] is _OLD and "SENTINEL" in text.upper():
-        return _NO_SENTINEL
+    if found and _BY_CODE[found[1]] is _OLD:
+        if "SENTINEL" in text.upper():
+            return _NO_SENTINEL
+        return _SENTINEL if _NO_VALUES.search(text) else _OLD
     if found:
         return _BY_CODE[found[1]]
     code = text.partition(" ")[0]

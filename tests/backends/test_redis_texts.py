@@ -251,6 +251,55 @@ def test_what_is_named_is_no_sentinel(text: Text, redis_server: Server) -> None:
     assert "what answers is not a sentinel" in said
 
 
+def test_what_is_named_is_a_sentinel(text: Text, redis_sentinel: Sentinel) -> None:
+    said = text({"host": HOST, "port": redis_sentinel.port})
+
+    assert f"it is a sentinel, it seems ({HOST}:{redis_sentinel.port})" in said
+    assert "_sentinel in its name" in said
+
+
+def test_what_is_named_is_a_replica(redis_sentinel: Sentinel) -> None:
+    assert redis_sentinel.replica is not None
+    region = region_on("redis", {"host": HOST, "port": redis_sentinel.replica.port})
+
+    with pytest.raises(
+        BackendUnavailable, match=r"failed at put\(\): .* a replica.*mas"
+    ):
+        region.put("key", 1)
+    region.close()
+
+
+@pytest.mark.parametrize("db", [0, 2])
+def test_what_is_named_is_a_clusters_node(
+    text: Text, redis_cluster: Cluster, db: int
+) -> None:
+    port = redis_cluster.ports[0]
+
+    said = text({"host": HOST, "port": port, "db": db})
+
+    assert f"the server is a node of a cluster ({HOST}:{port}); use the" in said
+    assert "_cluster in its name" in said
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"-DENIED Redis is running in protected mode because ...\r\n", "protected"),
+        (b"-ERR max number of clients reached\r\n", "max number of clients"),
+    ],
+)
+def test_a_server_takes_no_client(
+    text: Text, proxy: Proxy, answer: bytes, told: str
+) -> None:
+    proxy.damage, proxy.nonsense = Damage.GARBAGE, answer
+    kind = BackendError if told == "protected" else BackendUnavailable
+
+    said = text({"host": HOST, "port": proxy.port}, error=kind)
+
+    assert told in said
+    assert f"({HOST}:{proxy.port})" in said
+
+
 def test_what_is_named_is_no_cluster(text: Text, redis_server: Server) -> None:
     node = f"{HOST}:{redis_server.port}"
 
@@ -293,6 +342,8 @@ CALLS: dict[str, Callable[[CacheRegion], object]] = {
     "delete": lambda region: region.delete("key"),
     "delete_multi": lambda region: region.delete_multi(["key", "other"]),
     "invalidate": lambda region: region.invalidate(),
+    "update": lambda region: region.update("key", lambda old: 1),
+    "key_is_locked": lambda region: region.key_is_locked("key"),
 }
 
 

@@ -299,6 +299,11 @@ class TestRefusals:
 
         assert repr(path) in str(caught.value)
 
+    @pytest.mark.parametrize("wrap", [5, LoudProxy, LoudProxy()])
+    def test_what_is_no_list_of_proxies_is_refused(self, wrap: Any) -> None:
+        with pytest.raises(ValidationError, match=r"^wrap= must be a list of Proxy"):
+            make_region().configure(MEMORY, wrap=wrap)
+
     @pytest.mark.parametrize("proxy", [MemoryBackend, object(), 7, str])
     def test_what_is_no_proxy_is_refused(self, proxy: Any) -> None:
         backend = MemoryBackend({})

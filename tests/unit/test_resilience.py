@@ -449,6 +449,7 @@ CALLS: dict[str, Callable[[CacheRegion], Any]] = {
     "put_multi": lambda region: region.put_multi({"key": 1}),
     "delete": lambda region: region.delete("key"),
     "invalidate": lambda region: region.invalidate(),
+    "update": lambda region: region.update("key", lambda old: 1),
 }
 
 
