@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
@@ -89,6 +90,25 @@ def read_function(name: str, value: Any, what: str) -> Any:
     raise ValidationError(f"{name} takes {what}, not {value!r}")
 
 
+def check_call(name: str, given: Any, count: int) -> None:
+    """Refuse a function that cannot be called as it will be.
+
+    :param count: the number of arguments that it is given.
+    :raises ValidationError: it takes another number.
+    """
+    try:
+        inspect.signature(given).bind(*(None,) * count)
+    except ValueError:
+        return  # one of C's, that says nothing of itself
+    except TypeError as error:
+        if not callable(given):
+            return
+        what = "no argument" if count == 0 else "one argument"
+        raise ValidationError(
+            f"{name} takes a function that is called with {what}: {error}"
+        ) from None
+
+
 def read_names(name: str, value: Any, what: str) -> tuple[Any, ...]:
     """Return several texts, given one or several, or ``None``.
 
@@ -167,8 +187,12 @@ def read_view(fn: Any) -> Any:
 
     :raises ValidationError: it is none.
     """
-    if callable(fn):
+    if callable(fn) and not isinstance(fn, type):
         return fn
+    if isinstance(fn, type):
+        raise ValidationError(
+            f"{fn.__name__} is a class: decorate its method, or what as_view() returns"
+        )
     raise ValidationError(f"a view is decorated, a function or a method, not {fn!r}")
 
 
@@ -193,6 +217,10 @@ def check_function(fn: Any, region: Any, options: Mapping[str, Any]) -> None:
     for name in ("to_str", "function_key_generator"):
         read_function(name, options.get(name), "a function")
     Policy().merged({"version": options.get("version")})
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise ValidationError(
+            f"{fn.__qualname__}() is a generator, which is read once: return a list"
+        )
     # Says what else is wrong: a region that has no backend decorates as any other.
     CacheRegion().cache_on_arguments(**options)(fn)
 

@@ -139,6 +139,10 @@ def _filled(name: str, tag: str, view_args: Mapping[str, Any]) -> str:
         raise ValidationError(
             f"the view {name!r}: the tag {tag!r} counts its arguments: name them"
         ) from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValidationError(
+            f"the view {name!r}: the tag {tag!r} cannot be filled: {error}"
+        ) from error
     except KeyError as error:
         wrong = str(error.args[0])
         near = get_close_matches(wrong, view_args, n=1)

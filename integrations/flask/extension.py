@@ -14,6 +14,7 @@ from dogpile.cache.integrations.flask.functions import apart, memoized, waiting
 from dogpile.cache.integrations.flask.state import NAME, build_state, current_state
 from dogpile.cache.integrations.flask.views import cached_view
 from dogpile.cache.integrations.options import (
+    check_call,
     check_function,
     read_names,
     read_view,
@@ -237,6 +238,9 @@ class DogpileCache:
         if callable(expiration_time):  # it bears no parentheses
             return self.cached()(expiration_time)
         refuse_negative({"expiration_time": expiration_time})
+        for name, given in (("key", key), ("unless", unless)):
+            check_call(name, given, 0)
+        check_call("response_filter", response_filter, 1)
         options = read_options(
             expiration_time,
             region,

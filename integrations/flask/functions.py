@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from threading import get_ident
 from typing import Any, TypeVar
 
 from flask import Flask, current_app
+from flask.ctx import _AppCtxGlobals  # the type of g, which has no other name
 
 from dogpile.cache import ConfigurationError, ValidationError
 from dogpile.cache.integrations.flask.state import behind, current_state
@@ -187,10 +189,8 @@ def run_apart(app: Flask, call: functools.partial[Any]) -> Any:
         with app.app_context():
             return call()
 
-    try:
+    with explaining(_name_of(call)):
         return _without_request().run(inside)
-    except RuntimeError as error:
-        raise _explained(error, call) from error
 
 
 async def _arun_apart(app: Flask, call: functools.partial[Any]) -> Any:
@@ -198,10 +198,8 @@ async def _arun_apart(app: Flask, call: functools.partial[Any]) -> Any:
         with app.app_context():
             return await call()
 
-    try:
+    with explaining(_name_of(call)):
         return await _without_request().run(asyncio.ensure_future, inside())
-    except RuntimeError as error:
-        raise _explained(error, call) from error
 
 
 def _without_request() -> Context:
@@ -213,12 +211,33 @@ def _without_request() -> Context:
     return made
 
 
-def _explained(error: RuntimeError, call: functools.partial[Any]) -> Exception:
-    if "outside of request context" not in str(error):
-        return error
-    name = getattr(call.func, "__qualname__", type(call.func).__name__)
-    return ConfigurationError(
-        f"{name} touches `request` (or the session) in the background, where a "
-        "value is refreshed without the request: hand over what it needs as an "
-        "argument, so that it is in the key, or set grace=None"
-    )
+def _name_of(call: functools.partial[Any]) -> str:
+    return str(getattr(call.func, "__qualname__", type(call.func).__name__))
+
+
+@contextmanager
+def explaining(name: str) -> Iterator[None]:
+    """Say so where a function wants its request in the background.
+
+    :param name: the function's.
+    :raises ConfigurationError: it does.
+    """
+    try:
+        yield
+    except (RuntimeError, AttributeError) as error:
+        wanted = _wanted(error)
+        if not wanted:
+            raise
+        raise ConfigurationError(
+            f"{name} touches {wanted} in the background, where a value is refreshed "
+            "without the request: hand over what it needs as an argument, so that it "
+            "is in the key, or set grace=None"
+        ) from error
+
+
+def _wanted(error: Exception) -> str:
+    if isinstance(getattr(error, "obj", None), _AppCtxGlobals):
+        return f"`g.{getattr(error, 'name', error)}`"
+    if "outside of request context" in str(error):
+        return "`request` (or the session)"
+    return ""

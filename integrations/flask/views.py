@@ -13,8 +13,9 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
-from dogpile.cache import NO_VALUE, ConfigurationError, Creation
+from dogpile.cache import NO_VALUE, ConfigurationError, Creation, ValidationError
 from dogpile.cache.integrations import http
+from dogpile.cache.integrations.flask.functions import explaining
 from dogpile.cache.integrations.flask.signals import page_answered, tell
 from dogpile.cache.integrations.flask.state import State, behind, state_of
 from dogpile.cache.integrations.flask.watch import (
@@ -102,6 +103,12 @@ def _key_of(asked: Request, options: ViewOptions, query: str) -> str:
     path = asked.path
     if options.key is not None:
         path = options.key() if callable(options.key) else options.key
+        if not isinstance(path, (str, int)):
+            # All pages would be one.
+            raise ValidationError(
+                f"key= of the view {asked.endpoint!r} takes a text, or a function "
+                f"that returns one, not {path!r}"
+            )
         path, query = f"={path}", ""
     return http.page_key(
         asked.scheme,
@@ -328,7 +335,8 @@ class Turn:
         """Make the page in the background, where there is no client."""
         started = self._shelf.clock.time()
         try:
-            with keyed_request(self._app, self._environ) as made:
+            named = explaining(f"the view {self._endpoint!r}")
+            with named, keyed_request(self._app, self._environ) as made:
                 response, reason = self._rendered(made)
         except HTTPException as error:
             if error.code is None or error.code >= SERVER_ERROR:

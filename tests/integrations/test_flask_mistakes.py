@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import pytest
 
 pytest.importorskip("flask")
 
-from flask import Flask, render_template_string
+from flask import Flask, g, render_template_string
 from flask.views import MethodView
 
 from dogpile.cache import ConfigurationError, ValidationError
 from dogpile.cache.integrations.flask import DogpileCache, compat_store
 from dogpile.cache.integrations.flask.compat import Cache
 from dogpile.cache.integrations.settings import signing_keys
+from dogpile.cache.testing import FakeClock
 
 
 @pytest.fixture
@@ -47,6 +49,9 @@ class TestDecorators:
             ({"expiration_time": -1}, "expiration_time is -1"),
             ({"grace": -1}, "grace is -1"),
             ({"soft_timeout": -1}, "soft_timeout is -1"),
+            ({"key": str.upper}, "key takes a function that is called with no argum"),
+            ({"unless": lambda asked: True}, "with no argument: missing a required"),
+            ({"response_filter": lambda: 1}, "called with one argument: too many"),
         ],
     )
     def test_an_odd_option_of_a_view_is_refused_at_once(
@@ -63,6 +68,35 @@ class TestDecorators:
             cache.cached(60)(5)  # type: ignore[type-var]  # that is it
         with pytest.raises(ValidationError, match="a function is decorated, not 5"):
             cache.memoize(60)(5)  # type: ignore[type-var]  # that is it
+
+    def test_classes_and_generators_are_not(self, cache: DogpileCache) -> None:
+        def numbers() -> Iterator[int]:
+            yield 1
+
+        with pytest.raises(ValidationError, match=r"or what as_view\(\) returns"):
+            cache.cached(60)(MethodView)
+        with pytest.raises(ValidationError, match="is a generator, which is"):
+            cache.memoize(60)(numbers)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (
+                {"key": lambda: None},
+                "key= of the view 'page' takes a text, .* not None",
+            ),
+            ({"tags": "a:{name.id}"}, "'a:{name.id}' cannot be filled: 'str' object"),
+            ({"tags": "a:{name"}, "cannot be filled: expected '}'"),
+        ],
+    )
+    def test_what_a_request_shows_is_told(
+        self, cache: DogpileCache, app: Flask, options: dict[str, Any], message: str
+    ) -> None:
+        app.testing = True
+        app.add_url_rule("/<name>", "page", cache.cached(60, **options)(str.upper))
+
+        with pytest.raises(ValidationError, match=message):
+            app.test_client().get("/a")
 
     def test_memoize_bears_parentheses(self, cache: DogpileCache, app: Flask) -> None:
         bare: Any = cache.memoize(lambda number: number)
@@ -268,3 +302,75 @@ def test_a_template_that_fails_in_the_middle_says_so(app: Flask, source: str) ->
         for _ in range(2):
             with pytest.raises(ZeroDivisionError):
                 render_template_string(source)
+
+
+class TestBackground:
+    """What is set at each request is not there in the background."""
+
+    @pytest.fixture
+    def clock(self) -> FakeClock:
+        return FakeClock()
+
+    @pytest.fixture
+    def app(self, cache: DogpileCache, clock: FakeClock) -> Flask:
+        app = Flask("site")
+        settings = {"backend": "memory", "clock": clock, "grace": 600}
+        app.config["DOGPILE_CACHE_REGIONS"] = {"default": settings}
+        cache.init_app(app)
+
+        @app.before_request
+        def note() -> None:
+            g.user = "Ada"
+
+        return app
+
+    def failed(self, app: Flask, cache: DogpileCache, clock: FakeClock) -> list[str]:
+        """Ask for a page when it is stale, and return what failed in a refresh."""
+        told: list[str] = []
+        client = app.test_client()
+        client.get("/")
+        clock.advance(20)
+        with app.app_context():
+            region = cache.region()
+        region.on("create_failed", lambda event: told.append(str(event.details)))
+        client.get("/")
+        assert region.storage.pending.wait(10)
+        return told
+
+    def test_a_view_that_reads_it_is_told(
+        self, app: Flask, cache: DogpileCache, clock: FakeClock
+    ) -> None:
+        app.add_url_rule("/", "index", cache.cached(10)(lambda: str(g.user)))
+
+        [told] = self.failed(app, cache, clock)
+
+        assert "the view 'index' touches `g.user` in the background" in told
+
+    def test_a_function_that_reads_it_is_told(
+        self, app: Flask, cache: DogpileCache, clock: FakeClock
+    ) -> None:
+        @cache.memoize(10)
+        def user() -> str:
+            return str(g.user)
+
+        app.add_url_rule("/", "index", lambda: user())
+
+        [told] = self.failed(app, cache, clock)
+
+        assert "user touches `g.user` in the background" in told
+
+    def test_other_errors_are_left_alone(
+        self, app: Flask, cache: DogpileCache, clock: FakeClock
+    ) -> None:
+        calls: list[int] = []
+
+        @cache.memoize(10)
+        def fail() -> str:
+            calls.append(1)
+            return "" if len(calls) == 1 else str(calls.nothing)  # type: ignore[attr-defined]  # that is it
+
+        app.add_url_rule("/", "index", lambda: fail())
+
+        [told] = self.failed(app, cache, clock)
+
+        assert "AttributeError(\"'list' object has no attribute 'nothing'\")" in told
