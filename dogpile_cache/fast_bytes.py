@@ -375,14 +375,13 @@ def get_multi(keys, expiration_time=None, ignore_expiration=None):
         return region._get_multi(keys, None, ignore_expiration, error)
     try:
         # All at once, as they mostly are alike.
-        parts = [OPENED.partition(b"|") for WANTED]
-        heads = [part[0] for part in parts]
+        heads, _, pickled = zip(*[OPENED.partition(b"|") for WANTED])
         if (
             b"".join(heads).count(counted) == each * len(heads)
             and least <= min(heads)
             and max(heads) < most
         ):
-            return [loads(part[2]) for part in parts]
+            return list(map(loads, pickled))
     except Exception:
         pass
     payloads = []
@@ -435,15 +434,14 @@ def get_or_create_multi(
             raws = error
         else:
             try:
-                parts = [OPENED.partition(b"|") for WANTED]
-                heads = [part[0] for part in parts]
+                heads, _, pickled = zip(*[OPENED.partition(b"|") for WANTED])
                 if (
                     b"".join(heads).count(counted) == each * len(heads)
                     and oldest <= min(heads)
                     and max(heads) <= newest
                     and all([head[dot] == 46 for head in heads])
                 ):
-                    return [loads(part[2]) for part in parts]
+                    return list(map(loads, pickled))
             except Exception:
                 pass
             raws = list(map(peeked, raws))
