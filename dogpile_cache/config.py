@@ -251,7 +251,12 @@ def read_settings(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     :return: the settings by name; the arguments as one mapping.
     :raises ValidationError: a name that nothing understands, or no backend.
     """
-    prefix = prefix.rstrip(".")
+    if not isinstance(config, Mapping):
+        raise ValidationError(
+            "the settings must be a mapping, as of a file's section, not of type "
+            f"{type(config).__name__}"
+        )
+    prefix = (prefix or "").rstrip(".")
     start = f"{prefix}." if prefix else ""
     settings: dict[str, Any] = {}
     arguments: dict[str, Any] = {}

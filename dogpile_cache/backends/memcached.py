@@ -68,6 +68,11 @@ class PylibmcBackend(GenericMemcachedBackend):
         self._login = _login(arguments)
         self.binary: bool = flag_in(arguments, "binary", self._login is not None)
         self.behaviors: Mapping[str, Any] = arguments.get("behaviors") or {}
+        if not isinstance(self.behaviors, Mapping):
+            raise ValidationError(
+                "behaviors= must be a dictionary, as in {'ketama': True}, not of type "
+                f"{type(self.behaviors).__name__}"
+            )
         self.min_compress_len: int = _least(arguments, self.set_arguments)
         if self._login is not None and not self.binary:
             raise ValidationError(
@@ -174,8 +179,12 @@ class PyMemcacheBackend(GenericMemcachedBackend):
         self.enable_retry_client: bool = flag_in(
             arguments, "enable_retry_client", False
         )
-        self.retry_attempts: int | None = arguments.get("retry_attempts")
+        self.retry_attempts: int | None = None
+        if arguments.get("retry_attempts") is not None:
+            self.retry_attempts = integer_in(arguments, "retry_attempts", 2)
         self.retry_delay: float | None = arguments.get("retry_delay")
+        if self.retry_delay:
+            self.retry_delay = seconds_in(arguments, "retry_delay", None)
         self.retry_for: Sequence[type[Exception]] | None = arguments.get("retry_for")
         self.do_not_retry_for: Sequence[type[Exception]] | None = arguments.get(
             "do_not_retry_for"

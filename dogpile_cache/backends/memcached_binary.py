@@ -11,7 +11,6 @@ from bmemcached.exceptions import (  # type: ignore[import-untyped,import-not-fo
 )
 
 from dogpile.cache.backends.memcached_edge import (
-    NOT_SPOKEN,
     REFUSED_LOGIN,
     REFUSED_VALUE,
     Faults,
@@ -248,7 +247,11 @@ class BinaryFaults(Faults):
             return REFUSED_LOGIN
         if isinstance(error, MemcachedException):
             if self.is_lost(error):
-                return NOT_SPOKEN
+                # What it read of the answer is gone.
+                return (
+                    "what answers does not speak memcached's binary protocol, or has "
+                    "too many connections (-c)"
+                )
             if error.code == _NO_LOGIN:
                 return REFUSED_LOGIN
             if error.code == _NO_MEMORY:

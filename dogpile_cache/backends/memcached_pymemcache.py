@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymemcache.client.retrying import RetryingClient  # type: ignore[import-untyped,import-not-found,unused-ignore]
 from pymemcache.exceptions import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
+    MemcacheClientError,
     MemcacheError,
     MemcacheIllegalInputError,
     MemcacheServerError,
@@ -21,7 +22,7 @@ from dogpile.cache.backends.memcached_edge import (
     REFUSED_VALUE,
     Faults,
 )
-from dogpile.cache.backends.memcached_text import Batches, Swap
+from dogpile.cache.backends.memcached_text import WANTS_LOGIN, Batches, Swap
 from dogpile.cache.backends.memcached_wire import (
     Channel,
     Received,
@@ -178,6 +179,8 @@ class PymemcacheFaults(Faults):
             return True
         if isinstance(error, (MemcacheServerError, MemcacheIllegalInputError)):
             return False
+        if _wants_login(error):
+            return False
         return isinstance(error, MemcacheError) or super().is_lost(error)
 
     def is_too_large(self, error: Exception) -> bool:
@@ -203,10 +206,23 @@ class PymemcacheFaults(Faults):
         if isinstance(error, MemcacheServerError):
             return REFUSED_VALUE
         if isinstance(error, MemcacheUnknownCommandError):
-            return "the server does not know a command that is needed: is it too old?"
+            # All that is told of it is the command.
+            return (
+                "the server does not know a command that is needed, being too old, or "
+                "has too many connections (-c)"
+            )
+        if _wants_login(error):
+            return WANTS_LOGIN
+        if isinstance(error, MemcacheClientError):
+            return "the server refuses a command that is needed (CLIENT_ERROR)"
         if isinstance(error, MemcacheUnknownError):
             return NOT_SPOKEN
         return None
+
+
+def _wants_login(error: Exception) -> bool:
+    is_refused = isinstance(error, MemcacheClientError)
+    return is_refused and _words(error) == b"unauthenticated"
 
 
 def _words(error: Exception) -> bytes:

@@ -13,10 +13,18 @@ from dogpile.cache.backends.memcached_wire import (
     IllegalKey,
     Oversized,
     Refused,
+    Unfit,
+    Unreachable,
 )
 
 #: What the values that a client compressed may expand to at most.
 MAX_EXPANDED_BYTES = 64 * 1024 * 1024
+
+#: Of a login in text no client here is capable.
+WANTS_LOGIN = (
+    "the server wants a login in text (-Y); start it with SASL instead (-S), and use "
+    "dogpile.cache.bmemcached"
+)
 
 #: Flags that the clients for Python share: a text, and bytes deflated by zlib.
 FLAG_TEXT = 16
@@ -274,7 +282,7 @@ class Batches:
         while (line := channel.line()) != b"END":
             words = line.split(b" ")
             if len(words) != 4 + with_ids or words[0] != b"VALUE":
-                raise Garbled("an answer is none")
+                raise _nonsense(line)
             key = words[1].decode("latin-1")
             if key not in wanted or not all(word.isdigit() for word in words[2:]):
                 raise Garbled("an answer is one to another question")
@@ -305,6 +313,15 @@ def _send(channel: Channel, parts: Iterable[bytes]) -> None:
         channel.send(b"".join(waiting))
 
 
+def _nonsense(line: bytes) -> Exception:
+    """Return what an answer means that is none to any question."""
+    if line.startswith(b"ERROR Too many open connections"):
+        return Unreachable("the server has too many connections (-c)")
+    if line == b"CLIENT_ERROR unauthenticated":
+        return Unfit(WANTS_LOGIN)
+    return Garbled("an answer is none")
+
+
 def _stored(line: bytes) -> bool:
     if line == b"STORED":
         return True
@@ -312,7 +329,7 @@ def _stored(line: bytes) -> bool:
         return False
     if line.startswith(b"SERVER_ERROR"):
         raise Oversized if b"too large" in line else Refused
-    raise Garbled("an answer is none")
+    raise _nonsense(line)
 
 
 def _noted(line: bytes, problems: list[Exception]) -> bool:
@@ -326,7 +343,7 @@ def _noted(line: bytes, problems: list[Exception]) -> bool:
 
 def _deleted(line: bytes) -> bool:
     if line not in {b"DELETED", b"NOT_FOUND"}:
-        raise Garbled("an answer is none")
+        raise _nonsense(line)
     return line == b"DELETED"
 
 

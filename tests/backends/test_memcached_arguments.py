@@ -182,6 +182,7 @@ def test_pylibmc_takes_servers_in_its_own_way(url: str) -> None:
     ("arguments", "told"),
     [
         ({"url": "host:port"}, "url="),
+        ({"behaviors": 5}, "behaviors= must be a dictionary"),
         ({"behaviors": {"ketamaa": True}}, "ketamaa"),
         ({"behaviors": {"hash": "none of them"}}, "behaviors="),
         ({"behaviors": {"connect_timeout": "soon"}}, "behaviors="),
@@ -200,6 +201,23 @@ def test_what_pylibmc_does_not_take_is_refused_at_once(
         backend({"url": "a", **arguments})
 
     assert "tiger" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"retry_attempts": "often"}, "retry_attempts= must be a whole number"),
+        ({"retry_delay": "short"}, "retry_delay= must be a number of seconds"),
+        ({"retry_delay": -1}, "retry_delay= must be a number of seconds"),
+    ],
+)
+def test_what_pymemcache_does_not_take_is_refused_at_once(
+    arguments: dict[str, Any], told: str
+) -> None:
+    backend = needs("pymemcache")
+
+    with pytest.raises(ValidationError, match=told):
+        backend({"url": "a", "enable_retry_client": True, **arguments})
 
 
 @pytest.mark.parametrize("client", ["pymemcache", "memcached"])

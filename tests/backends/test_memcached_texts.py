@@ -99,7 +99,28 @@ def test_somebody_else_answers(
         proxy.damage = Damage.GARBAGE
         said = text(client, f"{HOST}:{proxy.port}", **QUICK)
 
-    assert f"does not speak the memcached protocol ({HOST}:{proxy.port})" in said
+    assert "does not speak" in said
+    assert f"({HOST}:{proxy.port})" in said
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"ERROR Too many open connections\r\n", "too many connections (-c)"),
+        (b"CLIENT_ERROR unauthenticated\r\n", "wants a login in text (-Y)"),
+    ],
+)
+@pytest.mark.parametrize("client", ["pymemcache", "memcached"])
+def test_a_server_takes_no_client(
+    text: Text, client: str, memcached_server: Server, answer: bytes, told: str
+) -> None:
+    KINDS[client].require()
+    with Proxy(memcached_server.port, nonsense=answer) as proxy:
+        proxy.damage = Damage.GARBAGE
+        said = text(client, f"{HOST}:{proxy.port}")
+
+    assert told in said
+    assert f"({HOST}:{proxy.port})" in said
 
 
 @pytest.mark.parametrize(

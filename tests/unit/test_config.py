@@ -243,6 +243,11 @@ class TestRefusals:
         assert "did you mean" not in text
         assert all(name in text for name in POLICY_FIELDS | REGION_SETTINGS)
 
+    @pytest.mark.parametrize("config", [None, 5, "c.backend", []])
+    def test_settings_that_are_no_mapping_are_refused(self, config: Any) -> None:
+        with pytest.raises(ValidationError, match="the settings must be a mapping"):
+            configured(config)
+
     def test_a_missing_backend_is_told(self) -> None:
         with pytest.raises(ValidationError, match=r"no setting a\.backend"):
             configured({"a.expiration_time": 5}, "a.")
