@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from dogpile.cache import CacheRegion, Policy, ValidationError
+from dogpile.cache import CacheRegion, Clock, Policy, ValidationError
 
 #: What a policy takes, wherever options are given.
 POLICY = frozenset(field.name for field in dataclasses.fields(Policy))
@@ -225,6 +225,35 @@ def check_function(fn: Any, region: Any, options: Mapping[str, Any]) -> None:
     CacheRegion().cache_on_arguments(**options)(fn)
 
 
+def take_made_with(settings: dict[str, Any]) -> dict[str, Any]:
+    """Take what a region is made with out of its settings, and check it.
+
+    The others are those of ``configure()``.
+
+    :raises ValidationError: something of it is no use, or misspelt.
+    """
+    for name in settings:
+        if not isinstance(name, str):
+            raise ValidationError(f"a setting has a text for a name, not {name!r}")
+        close = get_close_matches(name, _MADE_WITH, n=1, cutoff=0.85)
+        if close and name not in _MADE_WITH:
+            raise ValidationError(
+                f"nothing understands the setting {name!r}; did you mean {close[0]!r}?"
+            )
+    found = {name: settings.pop(name) for name in _MADE_WITH.keys() & settings.keys()}
+    return {name: _MADE_WITH[name](name, value) for name, value in found.items()}
+
+
+def _read_clock(name: str, value: Any) -> Any:
+    if isinstance(value, Clock):
+        return value
+    raise ValidationError(f"{name} takes a dogpile.cache.Clock, not {value!r}")
+
+
+def _read_callable(name: str, value: Any) -> Any:
+    return read_function(name, value, "a function")
+
+
 def read_flag(name: str, value: Any) -> bool:
     """Return a setting that is on or off; of the environment it is a text.
 
@@ -235,3 +264,21 @@ def read_flag(name: str, value: Any) -> bool:
     if found is None or not isinstance(value, (bool, int, str, type(None))):
         raise ValidationError(f"{name} takes True or False, not {value!r}")
     return found
+
+
+def _read_mangler(name: str, value: Any) -> Any:
+    """Return a function, or whether there is one (1.x)."""
+    if isinstance(value, bool) or str(value).strip().lower() in _FLAGS:
+        return read_flag(name, value)
+    return read_function(name, value, "a function, True or False")
+
+
+_MADE_WITH: Mapping[str, Callable[[str, Any], Any]] = {
+    "async_creation_runner": _read_callable,
+    "clock": _read_clock,
+    "function_key_generator": _read_callable,
+    "function_multi_key_generator": _read_callable,
+    "ignore_expiration": read_flag,
+    "key_mangler": _read_mangler,
+    "statistics": read_flag,
+}

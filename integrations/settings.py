@@ -23,6 +23,7 @@ from dogpile.cache import (
     PluginNotFound,
     ValidationError,
 )
+from dogpile.cache.integrations.options import read_text, take_made_with
 from dogpile.cache.integrations.urls import read_url
 
 __all__ = [
@@ -57,18 +58,6 @@ DEFAULT_SETTINGS: Mapping[str, Any] = {
     "arguments": {"max_entries": 10_000},
 }
 
-# What a region is made with; the other settings are those of configure().
-_MADE_WITH = frozenset(
-    {
-        "async_creation_runner",
-        "clock",
-        "function_key_generator",
-        "function_multi_key_generator",
-        "ignore_expiration",
-        "key_mangler",
-        "statistics",
-    }
-)
 # Texts that say of a key that there is none.
 _NO_KEY = frozenset({"false", "no", "none", "off"})
 # So that no other use of a SECRET_KEY gives the same key.
@@ -203,7 +192,7 @@ def _gather(
     settings: Mapping[Any, Any], where: str, known: frozenset[str]
 ) -> dict[str, Given]:
     found: dict[str, Given] = {}
-    for name, value in settings.items():
+    for name, value in _mapping(settings, where).items():
         if not isinstance(name, str):
             continue
         if name.startswith(_FLAT):
@@ -277,9 +266,14 @@ def _nested(value: Any, where: str) -> Iterator[tuple[str, str, dict[str, Any]]]
         yield name, f"{REGIONS}[{name!r}] in {where}", _as_mapping(settings)
 
 
-def _as_mapping(settings: Mapping[str, Any] | str) -> dict[str, Any]:
+def _as_mapping(settings: Any) -> dict[str, Any]:
     if isinstance(settings, str):
         return {"url" if "://" in settings else "backend": settings}
+    if not isinstance(settings, Mapping):
+        raise ValidationError(
+            f"a region takes a dictionary of settings, a URL, or a backend's name, not "
+            f"{settings!r}"
+        )
     return dict(settings)
 
 
@@ -320,8 +314,9 @@ def _build(
     name: str, place: str, settings: Mapping[str, Any] | str, keys: list[bytes]
 ) -> CacheRegion:
     try:
+        read_text("a region's name", name, "a text")
         chosen = _expanded(settings)
-        made_with = {each: chosen.pop(each) for each in _MADE_WITH & chosen.keys()}
+        made_with = take_made_with(chosen)
         _sign(chosen, keys)
         return CacheRegion(name, **made_with).configure_from_config(chosen, "")
     except ConfigurationError as error:

@@ -84,7 +84,12 @@ def read_url(url: str) -> dict[str, Any]:
     return {**settings, "arguments": arguments}
 
 
-def _split(url: str) -> SplitResult:
+def _split(url: Any) -> SplitResult:
+    if not isinstance(url, str) or "://" not in url:
+        # Its words may be a part of a password.
+        raise ValidationError(
+            "the URL of a cache is a text such as 'redis://localhost:6379/0'"
+        )
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import traceback
 from collections.abc import Mapping
@@ -655,3 +656,92 @@ def hkdf(secret: bytes) -> str:
     label = b"dogpile.cache values of an application"
     derived = derivation.HKDF(hashes.SHA256(), 32, salt=None, info=label)
     return str(derived.derive(secret).hex())
+
+
+class TestWhatARegionIsMadeWith:
+    @pytest.mark.parametrize(
+        ("value", "is_on"), [("no", False), ("True", True), (False, False)]
+    )
+    def test_flags_may_be_texts(self, value: Any, is_on: bool) -> None:
+        region = build_region("a", {"backend": "memory", "ignore_expiration": value})
+
+        assert region.ignore_expiration is is_on
+
+    def test_a_mangler_may_be_a_flag(self) -> None:
+        region = build_region("a", {"backend": "memory", "key_mangler": "false"})
+
+        assert not region.key_mangler
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"ignore_expiration": "maybe"}, "ignore_expiration takes True or False"),
+            ({"statistics": 5}, "statistics takes True or False, not 5"),
+            ({"key_mangler": "sha1"}, "key_mangler takes a function, True or False"),
+            ({"function_key_generator": 5}, "function_key_generator takes a function"),
+            ({"clock": 5}, r"clock takes a dogpile\.cache\.Clock, not 5"),
+            ({"key_manglr": None}, "did you mean 'key_mangler'"),
+            ({5: 6}, "a setting has a text for a name, not 5"),
+        ],
+    )
+    def test_what_is_no_use_is_refused_with_its_place(
+        self, settings: dict[Any, Any], message: str
+    ) -> None:
+        with pytest.raises(ValidationError, match=message) as caught:
+            build_regions(
+                {"DOGPILE_CACHE_REGIONS": {"a": {"backend": "memory", **settings}}}
+            )
+
+        assert "DOGPILE_CACHE_REGIONS['a'] in app.config: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        (5, {}, "a region's name takes a text, not 5"),
+        ("a", 5, "a region takes a dictionary of settings, a URL, or .* not 5"),
+        ("a", None, "a region takes a dictionary of settings, a URL, or .* not None"),
+    ],
+)
+def test_a_region_of_nothing_is_refused(name: Any, settings: Any, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        build_region(name, settings)
+
+
+@pytest.mark.parametrize("url", [5, "redis", ""])
+def test_a_url_is_a_text_of_a_scheme(url: Any) -> None:
+    with pytest.raises(ValidationError, match="the URL of a cache is a text such as"):
+        read_url(url)
+
+
+@pytest.mark.parametrize("settings", [5, ["a"]])
+def test_settings_are_a_dictionary(settings: Any) -> None:
+    with pytest.raises(ValidationError, match="it takes a dictionary"):
+        build_regions(settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"DOGPILE_CACHE_REGIONS": {"a": {"backend": "memory", "TIME": "7m"}}},
+        {"DOGPILE_CACHE_REGIONS": '{"a": {"backend": "memory", "TIME": "7m"}}'},
+        {"cache.a.backend": "memory", "cache.a.TIME": "7m"},
+        {"cache.a": {"backend": "memory", "TIME": "7m"}},
+        {"DOGPILE_CACHE_REGIONS": {"a": "memory://?TIME=7m"}},
+        {
+            "DOGPILE_CACHE_REGIONS__a__backend": "memory",
+            "DOGPILE_CACHE_REGIONS__a__TIME": "7m",
+        },
+    ],
+)
+@pytest.mark.parametrize(
+    "time", ["expiration_time", "grace", "hard_timeout", "lease_time", "retry_after"]
+)
+def test_a_time_has_its_unit_wherever_it_stands(
+    settings: dict[str, Any], time: str
+) -> None:
+    given = json.loads(json.dumps(settings).replace("TIME", time))
+
+    region = build_regions(given)["a"]
+
+    assert getattr(region.policy, time) == 420
