@@ -54,7 +54,14 @@ class CacheCore(BaseCache):
         if not isinstance(options, Mapping):
             # Django would fail here already, and less clearly.
             params = {**params, "OPTIONS": {}}
-        super().__init__(params)
+        try:
+            super().__init__(params)
+            is_keyed = callable(self.key_func)
+        except (ImportError, AttributeError, ValueError):
+            is_keyed = False
+        if not is_keyed:
+            # Told at the first use, too, and with the alias.
+            super().__init__({**params, "KEY_FUNCTION": self._refuse_key})
         # Django takes a setting that is no use for one that is not there.
         del self.default_timeout
 
@@ -76,6 +83,11 @@ class CacheCore(BaseCache):
         return f"<{type(self).__name__} on {self.region!r}>"
 
     # Keys and times
+
+    def _refuse_key(self, key: Any, prefix: str, version: Any) -> str:
+        """Make no key, where there is no function that makes them."""
+        keeper.find(*self._settings)
+        raise AssertionError(key)
 
     def _keys(self, keys: Iterable[Any], version: int | None) -> dict[str, Any]:
         """Return the caller's keys by those that are stored."""

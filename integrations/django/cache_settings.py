@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.cache import caches
-from django.core.cache.backends.base import InvalidCacheBackendError
+from django.core.cache.backends.base import InvalidCacheBackendError, get_key_func
 
 from dogpile.cache import (
     BACKENDS,
@@ -26,6 +26,7 @@ from dogpile.cache import (
 )
 from dogpile.cache.integrations.django.cache_values import Pickled, Plain
 from dogpile.cache.integrations.django.handler import regions, signing
+from dogpile.cache.integrations.options import refuse_negative, spelled_seconds
 from dogpile.cache.integrations.settings import backend_name, build_region
 
 #: What Django itself reads from ``OPTIONS``.
@@ -39,6 +40,10 @@ _PARAMETERS = frozenset(
     | {"timeout", "max_entries", "cull_frequency"}
 )
 _POLICY = frozenset(field.name for field in dataclasses.fields(Policy))
+_DURATIONS = frozenset(
+    {"expiration_time", "grace", "soft_timeout", "hard_timeout", "retry_after"}
+    | {"lease_time", "max_clock_skew", "generation_ttl"}
+)
 _MEMORY = frozenset({"dogpile.cache.memory", "dogpile.cache.memory_pickle"})
 _BOUNDING = frozenset({"max_entries", "max_bytes", "cache_dict"})
 # The name of a region that an alias has for itself, in its records and in errors.
@@ -87,10 +92,8 @@ class Keeper:
             try:
                 kept = self._make(location, params)
             except ConfigurationError as error:
-                shown = _shown(location)
-                raise InvalidCacheBackendError(
-                    f"CACHES: the DogpileCache at LOCATION {shown!r}: {error}"
-                ) from error
+                place = _place(location, params)
+                raise InvalidCacheBackendError(f"{place}: {error}") from error
             # Another list, as others walk through this one.
             self._kept = [*self._kept[-_MOST_KEPT:], (wanted, kept)]
             return kept
@@ -109,6 +112,7 @@ class Keeper:
 
     def _make(self, location: Any, params: Mapping[str, Any]) -> Kept:
         _refuse_typos(params)
+        _check_key_function(params.get("KEY_FUNCTION"))
         options = dict(params.get("OPTIONS") or {})
         bounds = {
             each: _count(each, options.pop(each)) for each in BOUNDS & options.keys()
@@ -119,6 +123,7 @@ class Keeper:
                 "region or of a backend, or a URL; several servers belong to "
                 "OPTIONS['arguments']"
             )
+        options.update(_durations(options))
         policy = {each: options.pop(each) for each in _POLICY & options.keys()}
         timeout = _timeout(params, policy.pop("expiration_time", ...))
         own = _own_settings(location, options)
@@ -158,6 +163,18 @@ def _is_enabled() -> bool:
     return bool(getattr(settings, "DOGPILE_CACHE_ENABLED", True))
 
 
+def _place(location: Any, params: Mapping[str, Any]) -> str:
+    """Return where settings stand, for errors: Django does not say of which alias."""
+    found = []
+    for alias, chosen in caches.settings.items():
+        rest = {**chosen}
+        rest.pop("BACKEND", None)
+        if rest.pop("LOCATION", "") == location and rest == params:
+            found.append(f"CACHES[{alias!r}]")
+    of_alias = " and ".join(found) or "CACHES: the DogpileCache"
+    return f"{of_alias} at LOCATION {_shown(location)!r}" if location else of_alias
+
+
 def _shown(location: Any) -> Any:
     """Return a location without what may be a password."""
     if isinstance(location, str) and "://" in location:
@@ -185,6 +202,28 @@ def _refuse_typos(params: Mapping[str, Any]) -> None:
             )
 
 
+def _check_key_function(given: Any) -> None:
+    try:
+        function = get_key_func(given)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValidationError(
+            f"KEY_FUNCTION {given!r} cannot be imported: {error}; it takes a function "
+            'of key, prefix and version, or its path, as in "shop.cache.make_key"'
+        ) from error
+    if not callable(function):
+        raise ValidationError(f"KEY_FUNCTION {given!r} is no function")
+
+
+def _durations(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the durations among options in seconds, as texts may tell them."""
+    found = {}
+    for name in _DURATIONS & options.keys():
+        place = f"OPTIONS[{name!r}]"
+        found[name] = spelled_seconds(place, options[name])
+        refuse_negative({place: found[name]})
+    return found
+
+
 def _timeout(params: Mapping[str, Any], expiration_time: Any) -> Any:
     """Return the default timeout, or ``...`` where the alias names none."""
     given = params.get("timeout", params.get("TIMEOUT", ...))
@@ -196,23 +235,13 @@ def _timeout(params: Mapping[str, Any], expiration_time: Any) -> Any:
         given = expiration_time
     if given is ... or given is None:
         return given
-    if isinstance(given, str):
-        given = _number(given)
+    given = spelled_seconds("TIMEOUT", given)
     if isinstance(given, bool):
         raise ValidationError(f"TIMEOUT takes seconds, or None for ever, not {given!r}")
     # Checked, and a timedelta turned into seconds, as each region does.
     if isinstance(given, (int, float)) and given < 0:
         return 0
     return Policy().merged({"expiration_time": given}).expiration_time
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValidationError(
-            f"TIMEOUT takes seconds, or None for ever, not {text!r}"
-        ) from None
 
 
 def _own_settings(location: str, options: dict[str, Any]) -> dict[str, Any] | None:
@@ -257,11 +286,14 @@ def _refuse_own(location: str, options: Mapping[str, Any]) -> None:
 
 def _count(name: str, value: Any) -> int:
     try:
-        return int(value)
+        count = int(value)
     except (TypeError, ValueError):
+        count = -1
+    if count < 0:
         raise ValidationError(
-            f"OPTIONS[{name!r}] takes a number, not {value!r}"
-        ) from None
+            f"OPTIONS[{name!r}] takes a number from 0 on, not {value!r}"
+        )
+    return count
 
 
 def _bind(chosen: dict[str, Any], bounds: Mapping[str, Any]) -> None:
@@ -316,7 +348,7 @@ def _kept(
     region = base.namespace(name, **policy, expiration_time=timeout)
     own = {**policy, "expiration_time": AGES, "should_cache_fn": None}
     store = base.namespace(name, **own)
-    has_codec = base.actual_backend.serializer is not None
+    has_codec = base.storage.coder is not None
     values = Plain() if has_codec else Pickled()
     return Kept(region, store, values, timeout, is_culled)
 

@@ -33,7 +33,7 @@ from dogpile.cache.integrations.django.transactions import when_committed
 _UID = "dogpile.cache.changes"
 _SIGNALS = (post_save, pre_delete, post_delete, m2m_changed)
 # Rows that point to a deleted one are left as they are, or deleted and told about.
-_LEAVING = (CASCADE, DO_NOTHING, PROTECT, RESTRICT)
+_LEAVING: tuple[Any, ...] = (CASCADE, DO_NOTHING, PROTECT, RESTRICT)
 
 
 class Echo(NamedTuple):
@@ -138,7 +138,8 @@ def _echoes(model: type[Model]) -> tuple[Echo, ...]:
         Echo(field.related_model, field.remote_field.through, "")
         for field in model._meta.local_many_to_many
     ]
-    for relation in model._meta.get_fields(include_parents=False, include_hidden=True):
+    near: Any = model._meta.get_fields(include_parents=False, include_hidden=True)
+    for relation in near:
         if not relation.auto_created or relation.concrete:
             continue
         other: Any = relation.related_model
@@ -149,8 +150,7 @@ def _echoes(model: type[Model]) -> tuple[Echo, ...]:
     return tuple(
         echo
         for echo in dict.fromkeys(found)  # one relation may lead to itself
-        if isinstance(echo.model, type)
-        and is_covered(_concrete(echo.model)._meta.label)
+        if is_covered(_concrete(echo.model)._meta.label)
     )
 
 

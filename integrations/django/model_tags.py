@@ -17,7 +17,7 @@ from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.conf import settings
 from django.db import router
-from django.db.models import Model
+from django.db.models import Manager, Model, QuerySet
 
 from dogpile.cache import BackendError, ConfigurationError, ValidationError
 from dogpile.cache.integrations.django.handler import MODEL_TAGS, WHERE, regions
@@ -163,13 +163,37 @@ def invalidate_model(
     """
     chosen = invalidate if hard else _invalidate_softly
     for each in models:
-        model = type(each) if isinstance(each, Model) else each
-        model_tag(model)
+        # All of them before anything is invalidated.
+        model_tag(_model_of(each))
+    for each in models:
+        model = _model_of(each)
         if isinstance(each, Model):
             tags = tags_of(each)
         else:
             tags = {label for label, _ in relatives(each)}
         when_committed(tags, using or router.db_for_write(model), chosen)
+
+
+def _model_of(given: Any) -> type[Model]:
+    if isinstance(given, Model):
+        return type(given)
+    if isinstance(given, type) and issubclass(given, Model):
+        return given
+    hint = ""
+    if isinstance(given, str):
+        hint = "; a name is a tag, which invalidate_tags() of a region takes"
+    elif isinstance(given, (QuerySet, Manager)):
+        hint = f"; name its model, {given.model.__name__}, or give its rows with *"
+    raise ValidationError(
+        f"invalidate_model() takes models and instances of them, not {_shown(given)}"
+        f"{hint}"
+    )
+
+
+def _shown(given: Any) -> str:
+    if isinstance(given, (str, int, float, type(None))):
+        return repr(given)
+    return f"a {type(given).__name__}"
 
 
 async def ainvalidate_model(

@@ -10,7 +10,6 @@ from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import reverse
 
 from dogpile.cache import ConfigurationError
 from dogpile.cache.integrations import http
@@ -19,6 +18,7 @@ from dogpile.cache.integrations.django.asked import Asked, name_of
 from dogpile.cache.integrations.django.handler import regions
 from dogpile.cache.integrations.django.model_tags import listed, tag_names
 from dogpile.cache.integrations.django.responses import answered, told
+from dogpile.cache.integrations.django.routes import check_view
 from dogpile.cache.integrations.django.state import state
 from dogpile.cache.integrations.django.turns import AsyncTurn, Turn
 from dogpile.cache.integrations.django.watch import keyed_names
@@ -143,17 +143,22 @@ def _readable(tags: Any) -> tuple[Any, ...]:
     )
 
 
-def invalidate_view(name: str, /, *, hard: bool = True, **view_args: Any) -> None:
+def invalidate_view(
+    name: str, urlconf: Any = None, /, *, hard: bool = True, **view_args: Any
+) -> None:
     """Invalidate the pages of a view, in all regions of the project.
 
-    :param name: as ``reverse()`` takes it.
+    :param name: as ``reverse()`` takes it; of a route without a name, that of the
+        function with its module.
+    :param urlconf: where the route stands, if neither among those of the site nor
+        of the running request.
     :param hard: they are gone; else they are stale.
     :param view_args: all arguments of the page's address; without any, all
         pages of the view are meant.
-    :raises NoReverseMatch: no address has these arguments.
+    :raises NoReverseMatch: there is no such view, or no address of it has these
+        arguments.
     """
-    if view_args:
-        reverse(name, kwargs=view_args)
+    check_view(name, view_args, urlconf)
     tag = view_tags(name, view_args)[-1]
     for each in {id(region): region for region in regions.values()}.values():
         each.invalidate_tags(tag, hard=hard)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +128,30 @@ class TestOptions:
 
     @pytest.mark.parametrize(
         ("timeout", "default"),
-        [(None, None), ("60", 60), (7.5, 7.5), (0, 0), (-1, 0)],
+        [(None, None), ("60", 60), ("7m", 420), (7.5, 7.5), (0, 0), (-1, 0)],
     )
     def test_timeout_is_the_default(self, timeout: Any, default: Any) -> None:
         with override_settings(CACHES={"default": alias(TIMEOUT=timeout)}):
             assert caches["default"].default_timeout == default
+
+    def test_options_take_texts_for_durations(self) -> None:
+        chosen = alias(OPTIONS={"expiration_time": "7m", "grace": "2h"})
+
+        with override_settings(CACHES={"default": chosen}):
+            cache: Any = caches["default"]
+            assert cache.default_timeout == 420
+            assert cache.region.policy.grace == 7200
+
+    def test_a_memory_alias_keeps_what_its_serializer_makes(self) -> None:
+        chosen = alias(OPTIONS={"serializer": "json"})
+
+        with override_settings(CACHES={"default": chosen}):
+            cache: Any = caches["default"]
+            cache.set("key", [1, "two"])
+            assert cache.get("key") == [1, "two"]
+            assert cache.get("key") is not cache.get("key")
+            with pytest.raises(pickle.PicklingError, match=r"type set for .* JSON"):
+                cache.set("key", {1, 2})
 
     def test_without_one_it_is_djangos(self) -> None:
         with override_settings(CACHES={"default": alias()}):
@@ -169,7 +189,20 @@ BAD = [
     (alias("redsi://localhost"), "did you mean redis://"),
     (alias(["a:1", "b:2"]), "LOCATION is a list"),
     (alias(OPTIONS={"grce": 1}), "did you mean 'grace'"),
-    (alias(OPTIONS={"grace": "soon"}), "grace is not a number"),
+    (alias(OPTIONS={"grace": "soon"}), r"OPTIONS\['grace'\] takes seconds"),
+    (alias(OPTIONS={"grace": -1}), r"OPTIONS\['grace'\] is -1"),
+    (alias(OPTIONS={"hard_timeout": -1}), r"OPTIONS\['hard_timeout'\] is -1"),
+    (alias(OPTIONS={"expiration_time": -7}), r"OPTIONS\['expiration_time'\] is -7"),
+    (alias(OPTIONS={"generation_ttl": "-1s"}), r"OPTIONS\['generation_ttl'\] is -1"),
+    (alias("pages", OPTIONS={"grace": -1}), r"OPTIONS\['grace'\] is -1"),
+    (alias(OPTIONS={"jitter": -1}), "jitter takes a share"),
+    (alias(OPTIONS={"MAX_ENTRIES": -1}), "MAX_ENTRIES.*from 0 on, not -1"),
+    (alias(OPTIONS={"CULL_FREQUENCY": -1}), "CULL_FREQUENCY.*from 0 on, not -1"),
+    (alias(KEY_FUNCTION="shop.keys.nosuch"), "KEY_FUNCTION 'shop.keys.nosuch' cannot"),
+    (alias(KEY_FUNCTION="os.nosuch"), "KEY_FUNCTION 'os.nosuch' cannot"),
+    (alias(KEY_FUNCTION="keys"), "KEY_FUNCTION 'keys' cannot"),
+    (alias(KEY_FUNCTION="os.sep"), "KEY_FUNCTION 'os.sep' is no function"),
+    (alias(KEY_FUNCTION=5), "KEY_FUNCTION 5 cannot"),
     (alias(OPTIONS={"MAX_ENTRYS": 1}), "did you mean 'MAX_ENTRIES'"),
     (alias(OPTIONS={"MAX_ENTRIES": "many"}), "MAX_ENTRIES"),
     (alias(OPTIONS=["grace"]), "OPTIONS is a list"),
@@ -199,7 +232,30 @@ class TestRefusals:
         ):
             caches["default"].get("key")
 
-        assert "LOCATION" in str(refusal.value)
+        assert str(refusal.value).startswith("CACHES['default']")
+
+    def test_all_aliases_are_named_that_have_it(self) -> None:
+        one, two = alias(TIMEOUT="soon"), alias(TIMEOUT="soon")
+
+        with (
+            override_settings(CACHES={"default": alias(), "one": one, "two": two}),
+            pytest.raises(
+                InvalidCacheBackendError, match=r"CACHES\['one'\] and CACHES\['two'\]"
+            ),
+        ):
+            caches["one"].get("key")
+
+    def test_no_password_is_told_with_it(self) -> None:
+        chosen = alias("redis://:secret@localhost", OPTIONS={"grce": 1})
+
+        with (
+            override_settings(CACHES={"default": chosen}),
+            pytest.raises(InvalidCacheBackendError) as refusal,
+        ):
+            caches["default"].get("key")
+
+        assert "redis://…" in str(refusal.value)
+        assert "secret" not in str(refusal.value)
 
     def test_it_is_told_at_each_use_and_not_by_asking_for_the_cache(self) -> None:
         chosen = alias(OPTIONS={"grce": 1})

@@ -125,12 +125,22 @@ def test_pages_are_invalidated_by_their_view() -> None:
     assert "; hit" not in client.get("/1").headers["Cache-Status"]
 
 
+def test_one_that_is_misspelt_leaves_the_rest() -> None:
+    Client().get("/1")
+
+    with pytest.raises(CommandError, match="did you mean 'book'"):
+        run("invalidate", "--view", "book", "--view", "boko", "--tag", "nav")
+
+    assert "; hit" in Client().get("/1").headers["Cache-Status"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["invalidate"], "name one of --tag, --view, --model, --fragment"),
         (["invalidate", "--model", "shop.Nothing"], "no model 'shop.Nothing'"),
         (["invalidate", "--model", "sessions.Session"], "nothing would invalidate"),
+        (["invalidate", "--view", "boko"], "no view 'boko'.*; did you mean 'book'"),
         (["clear", "--region", "page"], "no region 'page'; did you mean 'pages'"),
         (["delete"], "required: key"),
         ([], "required: command"),

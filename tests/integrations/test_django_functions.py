@@ -412,6 +412,27 @@ class TestModelTags:
         async_to_sync(ainvalidate_model)(book)
         assert titles() == ["b", "c"]
 
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            (5, "not 5"),
+            (None, "not None"),
+            (int, "not a type"),
+            ("nav", "not 'nav'; a name is a tag"),
+            (Book.objects, "name its model, Book"),
+            (Book.objects.all(), "name its model, Book"),
+        ],
+    )
+    def test_what_is_no_model_is_not_invalidated(self, given: Any, words: str) -> None:
+        titles = Counted()
+        titles()
+
+        with pytest.raises(ValidationError, match=words):
+            invalidate_model(Book, given)
+
+        titles()
+        assert titles.calls == 1  # nor is what stands beside it
+
     def test_a_soft_invalidation_leaves_stale_values(self) -> None:
         titles = Counted(grace=100)
         titles()

@@ -18,7 +18,7 @@ from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.template import engines
 from django.template.response import TemplateResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
-from django.urls import path
+from django.urls import NoReverseMatch, include, path, resolve
 from django.utils import translation
 from django.utils.decorators import method_decorator
 from django.views import View
@@ -1268,6 +1268,61 @@ class TestInvalidation:
         assert site.text("/b") == "5"
         assert site.text("/other/page") == before[2]
 
+    def test_a_view_that_is_not_there_is_told(self, site: Site) -> None:
+        page(site, "<name>", name="item")
+        blog = ([path("<slug>", lambda request, slug: None, name="post")], "blog")
+        site.urlpatterns.append(path("blog/", include(blog)))
+
+        for name, words in {
+            "itme": "there is no view 'itme'.*; did you mean 'item'",
+            "post": "did you mean 'blog:post'",
+            "nosuch.module.view": "there is no view",
+            "os.sep": "there is no view",
+        }.items():
+            with pytest.raises(NoReverseMatch, match=words):
+                invalidate_view(name)
+        not_a_text: Any = 5
+        with pytest.raises(NoReverseMatch, match=r"named by a text.*not by 5"):
+            invalidate_view(not_a_text)
+
+    def test_arguments_that_it_does_not_have_are_told(self, site: Site) -> None:
+        page(site, "<name>", name="item")
+        page(site, "plain/<slug>")
+
+        for name, given in [
+            ("item", {"nmae": "a"}),
+            ("item", {"name": "a", "page": 2}),
+            ("itme", {"name": "a"}),
+            (name_of_page(site, "/plain/a"), {"name": "a"}),
+        ]:
+            with pytest.raises(NoReverseMatch):
+                invalidate_view(name, **given)
+
+    def test_a_route_needs_no_name(self, site: Site) -> None:
+        page(site, "<slug>")
+        before = [site.text("/a"), site.text("/b")]
+        name = name_of_page(site, "/a")
+
+        invalidate_view(name, slug="a")
+
+        assert [site.text("/a"), site.text("/b")] == ["3", before[1]]
+        invalidate_view(name)
+        assert site.text("/b") == "4"
+
+    def test_routes_may_stand_elsewhere(self, site: Site) -> None:
+        page(site, "<name>", name="item")
+        before = site.text("/a")
+
+        with override_settings(ROOT_URLCONF=(path("", lambda request: None),)):
+            with pytest.raises(NoReverseMatch):
+                invalidate_view("item", name="a")
+            invalidate_view("item", site, name="a")
+
+        assert (before, site.text("/a")) == ("1", "2")
+
+    def test_a_view_past_all_routes_is_known_by_its_function(self) -> None:
+        invalidate_view(f"{plain.__module__}.{plain.__qualname__}")
+
     def test_an_invalidation_during_the_rendering_counts(self, site: Site) -> None:
         @cached_view(60, tags="news")
         def index(request: Any) -> HttpResponse:
@@ -1278,6 +1333,14 @@ class TestInvalidation:
         site.add(index)
 
         assert [site.text(), site.text(), site.text()] == ["1", "2", "2"]
+
+
+def name_of_page(site: Site, address: str) -> str:
+    return str(resolve(address, site).view_name)
+
+
+def plain(request: Any) -> HttpResponse:
+    return HttpResponse("plain")
 
 
 class TestCachePage:

@@ -26,6 +26,7 @@ from dogpile.cache.integrations.django import (
     invalidate_view,
     regions,
 )
+from dogpile.cache.integrations.django.routes import check_view
 
 
 class Command(BaseCommand):
@@ -125,6 +126,8 @@ def _invalidate(options: dict[str, Any]) -> _Said:
     is_hard = not options["soft"]
     # Before anything is invalidated: one that is misspelt must not do half.
     models = [_model(label) for label in options["model"]]
+    for view in options["view"]:
+        check_view(view, {})
     with Asking(regions.values()):
         for view in options["view"]:
             invalidate_view(view, hard=is_hard)
