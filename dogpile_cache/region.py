@@ -68,6 +68,15 @@ _backend_loader = registry.BACKENDS
 _CLOSING = 5.0
 
 
+class _Missing:
+    """In place of what only a configured region has."""
+
+    def __get__(self, region: Any, owner: Any = None) -> Any:
+        if region is None:
+            return self
+        raise RegionNotConfigured(region._not_configured())
+
+
 class CacheRegion(AsyncTwins):
     """A front end to a cache: one backend, one policy, one way to make keys.
 
@@ -325,13 +334,6 @@ class CacheRegion(AsyncTwins):
             raise RegionNotConfigured(self._not_configured())
         return storage
 
-    def __getattr__(self, name: str) -> Any:
-        if name in ("backend", "actual_backend"):
-            raise RegionNotConfigured(self._not_configured())
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}", name=name
-        )
-
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
         if name in _REBINDING and self.__dict__.get("_storage") is not None:
@@ -427,6 +429,13 @@ class CacheRegion(AsyncTwins):
         self._given_strategy = parent._given_strategy
         self._parts = parent._parts
         self._renew_storage()
+
+    # An instance has its own once it is configured; a ``__getattr__()`` instead
+    # of these would slow every attribute down.
+    if TYPE_CHECKING:
+        backend: Any
+    else:
+        backend = actual_backend = _Missing()
 
     _own_policy: Mapping[str, Any] = {}
     _parts: config.Parts
