@@ -154,6 +154,7 @@ async def _create_leased(
     try:
         lease, seen = await _acquire(ports, storage, call, flight, seen, late=late)
     except BackendError as error:
+        error.during("get_or_create")
         if call.policy.on_backend_error == "raise":
             raise
         storage.events.emit("backend_error", call.name, error=error)

@@ -372,7 +372,11 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
         if not self.distributed_lock:
             return None
         return MemcachedLock(
-            lambda: self.client, key, timeout=self.lock_timeout, clock=self.clock
+            lambda: self.client,
+            key,
+            timeout=self.lock_timeout,
+            clock=self.clock,
+            fail=self._edge.fail,
         )
 
     def close(self) -> None:

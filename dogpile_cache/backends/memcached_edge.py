@@ -25,6 +25,7 @@ NOT_SPOKEN = "what answers does not speak the memcached protocol"
 HUNG_UP = "the server closed the connection"
 REFUSED_VALUE = "the server did not store it, for want of memory most likely"
 
+_LEGAL = "without a key_mangler of its own a region makes such keys of all others"
 _TRUST = "tls_context=ssl.create_default_context(cafile=...)"
 # Who is not there, or not to be reached at all.
 _ABSENT = (ConnectionRefusedError, FileNotFoundError, PermissionError, socket.gaierror)
@@ -199,9 +200,11 @@ class Edge:
         if not isinstance(error, Exception):
             raise error
         key = args[0] if args else None
-        if isinstance(key, str) and not isinstance(error, OSError):
+        if not isinstance(error, OSError):
             # Each client has a way of its own to say that a key is no key.
-            error = _illegality(key) or error
+            illegal, fault = _illegality(operation, key)
+            if fault is not None:
+                key, error = illegal, fault
         where = f"{key_prefix(key)}: " if isinstance(key, (str, bytes)) else ""
         if self._faults().is_too_large(error):
             raise ValueTooLarge(
@@ -215,7 +218,7 @@ class Edge:
     def _as_ours(self, operation: str, error: Exception, where: str) -> BackendError:
         faults = self._faults()
         if isinstance(error, IllegalKey):
-            reason: str | None = f"{where}{error}"
+            reason: str | None = f"{where}{error}; {_LEGAL}"
         elif isinstance(error, (Refused, Unfit)):
             told = REFUSED_VALUE if isinstance(error, Refused) else str(error)
             reason = f"{where}{self._placed(told)}"
@@ -266,9 +269,17 @@ def _asked(
     return work(client, *args, **options)
 
 
-def _illegality(key: str) -> IllegalKey | None:
-    try:
-        check_key(key)
-    except IllegalKey as error:
-        return error
-    return None
+def _illegality(operation: str, key: object) -> tuple[object, IllegalKey | None]:
+    """Return the first key that is none, among those that a client was given.
+
+    Of many only those that are read are given as a list, and unchecked.
+    """
+    keys = key if operation == "get_multi" and isinstance(key, (list, tuple)) else [key]
+    given = operation in ("get", "get_multi") or isinstance(key, str)
+    for each in keys if given else ():
+        try:
+            # pylibmc is given bytes, which others take too.
+            check_key(each.decode("latin-1") if isinstance(each, bytes) else each)
+        except IllegalKey as error:
+            return each, error
+    return None, None

@@ -6,7 +6,7 @@ import math
 import os
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from dogpile.cache.api import CacheMutex
 from dogpile.cache.backends.memcached_settings import mangle_key
@@ -24,6 +24,7 @@ class MemcachedLock(CacheMutex):
     :param client_fn: returns a client of memcached.
     :param key: the key that it is about.
     :param timeout: seconds after which it ends; 0 for a minute.
+    :param fail: raises a client's error as one of ours.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class MemcachedLock(CacheMutex):
         timeout: float = 0,
         *,
         clock: Clock = SYSTEM_CLOCK,
+        fail: Callable[[str, BaseException], NoReturn] | None = None,
     ) -> None:
         self.client_fn = client_fn
         self.key: str = f"~m:{mangle_key(key)}"
         self.timeout = timeout
         self._clock = clock
+        self._fail = fail
         self._token = b""
 
     def acquire(self, wait: bool = True) -> bool:
@@ -54,15 +57,22 @@ class MemcachedLock(CacheMutex):
 
     def _add(self, token: bytes) -> bool:
         time = math.ceil(self.timeout or LONGEST_LOCK)
-        return bool(self.client_fn().add(self.key, token, time))
+        return bool(self._ask("acquire", "add", token, time))
 
     def locked(self) -> bool:
         """Return whether somebody holds it."""
-        return self.client_fn().get(self.key) is not None
+        return self._ask("locked", "get") is not None
 
     def release(self) -> None:
         """Give the lock back, unless it has ended and is somebody else's by now."""
         token, self._token = self._token, b""
-        client = self.client_fn()
-        if not token or client.get(self.key) == token:
-            client.delete(self.key)
+        if not token or self._ask("release", "get") == token:
+            self._ask("release", "delete")
+
+    def _ask(self, operation: str, method: str, *args: Any) -> Any:
+        try:
+            return getattr(self.client_fn(), method)(self.key, *args)
+        except Exception as error:
+            if self._fail is None:
+                raise
+            self._fail(f"get_mutex().{operation}", error)

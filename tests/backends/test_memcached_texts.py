@@ -201,8 +201,51 @@ def test_a_key_that_is_none(client: str, memcached_server: Server) -> None:
         arguments={"url": f"{HOST}:{memcached_server.port}"},
     )
 
-    with pytest.raises(BackendError, match="a key must be a string, not of type int"):
-        region.put(5, 1)
+    told = r"a key must be a string, not of type int; without a key_mangler"
+    for call in (
+        lambda: region.put(5, 1),
+        lambda: region.put_multi({"key": 1, 5: 1}),
+        lambda: region.delete_multi(["key", 5]),
+        lambda: region.actual_backend.get(5),
+        lambda: region.actual_backend.get_multi(["key", 5]),
+    ):
+        with pytest.raises(BackendError, match=told):
+            call()
+    region.close()
+
+
+# The binary protocol takes blanks.
+@pytest.mark.parametrize("client", ["pylibmc", "pymemcache", "memcached"])
+def test_keys_that_are_too_long_or_have_blanks(
+    client: str, memcached_server: Server
+) -> None:
+    KINDS[client].require()
+    region = make_region(key_mangler=lambda key: key).configure(
+        f"dogpile.cache.{client}",
+        on_backend_error="raise",
+        arguments={"url": f"{HOST}:{memcached_server.port}"},
+    )
+
+    for key in ("two words", "x" * 300):
+        for call in (region.get, lambda key: region.get_multi(["key", key])):
+            with pytest.raises(BackendError, match=r"'(two words|x+…)': a key must"):
+                call(key)
+    region.close()
+
+
+def test_a_mutex_tells_it_too(client: str, nowhere: int) -> None:
+    region = make_region().configure(
+        f"dogpile.cache.{client}",
+        arguments={"url": f"{HOST}:{nowhere}", "distributed_lock": True},
+    )
+    mutex = region.actual_backend.get_mutex("key")
+    assert mutex is not None
+
+    for name in ("acquire", "locked", "release"):
+        with pytest.raises(
+            BackendUnavailable, match=rf"{client} failed at get_mutex\(\)\.{name}\(\): "
+        ):
+            getattr(mutex, name)()
     region.close()
 
 

@@ -371,3 +371,16 @@ def test_a_dead_server_keeps_nobody_from_closing(nowhere: int) -> None:
         await region.aclose()
 
     asyncio.run(use())
+
+
+def test_a_creation_that_gets_no_lease_has_the_name_of_its_call(
+    redis_server: Server,
+) -> None:
+    redis_server.ask("ACL SETUSER reader on >word ~* +get +mget +hello +client +select")
+    account = {"username": "reader", "password": "word"}
+    region = region_on("redis", {"host": HOST, "port": redis_server.port, **account})
+
+    with pytest.raises(BackendError, match=r"at get_or_create\(\): .* not allow"):
+        region.get_or_create("key no one has", lambda: 1)
+    redis_server.ask("ACL DELUSER reader")
+    region.close()
