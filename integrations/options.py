@@ -117,7 +117,7 @@ def read_names(name: str, value: Any, what: str) -> tuple[Any, ...]:
     """
     given = () if value is None else (value,) if isinstance(value, str) else value
     found = tuple(given) if isinstance(given, Iterable) else (None,)
-    if all(isinstance(each, str) for each in found):
+    if all(isinstance(each, str) and each for each in found):
         return found
     raise ValidationError(f"{name} takes {what}, not {value!r}")
 
@@ -130,7 +130,7 @@ def read_tags(value: Any) -> tuple[Any, ...]:
     is_one = isinstance(value, str) or callable(value)
     given = () if value is None else (value,) if is_one else value
     found = tuple(given) if isinstance(given, Iterable) else (None,)
-    if all(isinstance(each, str) or callable(each) for each in found):
+    if all((isinstance(each, str) and each) or callable(each) for each in found):
         return found
     raise ValidationError(
         f"tags takes names, format strings such as 'user:{{id}}', or functions of the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -85,8 +86,6 @@ def read_options(
     refuse_unknown("a cached view", policy, OF_VIEWS)
     refuse_negative(policy)
     checked = Policy().merged({**policy, "expiration_time": expiration_time})
-    if not isinstance(key, str):
-        read_function("key", key, "a text, or a function that returns one")
     return ViewOptions(
         read_text("region", region, "the name of a region"),
         expiration_time,
@@ -96,9 +95,28 @@ def read_options(
         http.select_query(query),
         read_function("unless", unless, "a function"),
         read_function("response_filter", response_filter, "a function"),
-        key,
+        _read_key(key),
         dict(policy),
     )
+
+
+def _read_key(key: Any) -> Any:
+    """Return a key, or a function that returns nothing but keys."""
+    if isinstance(key, str):
+        return key
+    what = "a text, or a function that returns one"
+    if read_function("key", key, what) is None:
+        return None
+
+    @functools.wraps(key)
+    def checked(*given: Any) -> str:
+        found = key(*given)
+        if isinstance(found, (str, int)) and found != "":
+            return str(found)
+        # All pages would be one.
+        raise ValidationError(f"key takes {what}: {key!r} returned {found!r}")
+
+    return checked
 
 
 def view_tags(name: str, view_args: Mapping[str, Any]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
-from dogpile.cache import NO_VALUE, ConfigurationError, Creation, ValidationError
+from dogpile.cache import NO_VALUE, ConfigurationError, Creation
 from dogpile.cache.integrations import http
 from dogpile.cache.integrations.flask.functions import explaining
 from dogpile.cache.integrations.flask.signals import page_answered, tell
@@ -103,12 +103,6 @@ def _key_of(asked: Request, options: ViewOptions, query: str) -> str:
     path = asked.path
     if options.key is not None:
         path = options.key() if callable(options.key) else options.key
-        if not isinstance(path, (str, int)):
-            # All pages would be one.
-            raise ValidationError(
-                f"key= of the view {asked.endpoint!r} takes a text, or a function "
-                f"that returns one, not {path!r}"
-            )
         path, query = f"={path}", ""
     return http.page_key(
         asked.scheme,

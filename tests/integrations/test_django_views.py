@@ -1510,3 +1510,10 @@ def test_nothing_is_said_to_be_stored_that_a_dead_server_refused() -> None:
     assert {status_of(each) for each in answers} == {
         "dogpile; fwd=uri-miss; detail=refused"
     }
+
+
+def test_a_key_that_is_none_would_be_that_of_all_pages(site: Site) -> None:
+    site.add(cached_view(60, key=lambda asked: None)(lambda asked: HttpResponse()))
+
+    with pytest.raises(ValidationError, match=r"key takes a text, .* returned None"):
+        Client().get("/")

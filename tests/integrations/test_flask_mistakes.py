@@ -81,10 +81,8 @@ class TestDecorators:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (
-                {"key": lambda: None},
-                "key= of the view 'page' takes a text, .* not None",
-            ),
+            ({"key": lambda: None}, "key takes a text, .* returned None"),
+            ({"key": lambda: ""}, "key takes a text, .* returned ''"),
             ({"tags": "a:{name.id}"}, "'a:{name.id}' cannot be filled: 'str' object"),
             ({"tags": "a:{name"}, "cannot be filled: expected '}'"),
         ],

@@ -54,13 +54,13 @@ def test_tags_are_one_or_several_or_none(value: Any) -> None:
     read_tags(value)
 
 
-@pytest.mark.parametrize("value", [5, [5], {"a": 1}.items(), True])
+@pytest.mark.parametrize("value", [5, [5], {"a": 1}.items(), True, "", ["a", ""]])
 def test_other_tags_are_refused(value: Any) -> None:
     with pytest.raises(ValidationError, match="tags takes names, format strings"):
         read_tags(value)
 
 
-@pytest.mark.parametrize("value", [5, [5], True])
+@pytest.mark.parametrize("value", [5, [5], True, "", ("a", "")])
 def test_what_is_no_name_is_refused(value: Any) -> None:
     with pytest.raises(ValidationError, match="ignore takes names, not"):
         read_names("ignore", value, "names")
