@@ -69,6 +69,10 @@ class Cache:
 
         :raises ConfigurationError: a setting is no use.
         """
+        if not isinstance(app, Flask):
+            raise ConfigurationError(
+                f"init_app() takes a Flask application, not {app!r}"
+            )
         settings = {**app.config, **(self.config or {}), **(_checked(config) or {})}
         hash_method = settings.get("CACHE_HASH_METHOD") or hashlib.sha256
         if not callable(hash_method):
@@ -90,8 +94,19 @@ class Cache:
     @property
     def cache(self) -> Store:
         """What the current application keeps values in."""
-        store: Store = self.current_app().extensions["cache"][self]
+        store: Store = self._of("cache")
         return store
+
+    def _of(self, name: str) -> Any:
+        """Return what the current application has for this cache."""
+        app = self.current_app()
+        found = app.extensions.get(name, {}).get(self)
+        if found is None:
+            raise ConfigurationError(
+                f"the application {app.name!r} has no cache: call cache.init_app(app) "
+                "before it is used"
+            )
+        return found
 
     def current_app(self) -> Flask:
         """Return the current application, or the latest one.
@@ -111,7 +126,7 @@ class Cache:
         """Return a setting of the current application, or what was given."""
         if given is not None:
             return given
-        return self.current_app().extensions["dogpile.cache.compat"][self].get(name)
+        return self._of("dogpile.cache.compat").get(name)
 
     def _hash_method(self, given: Callable[..., Any] | None) -> Any:
         return self.setting("CACHE_HASH_METHOD", given or self.hash_method)

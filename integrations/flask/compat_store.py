@@ -4,30 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote, urlsplit
 
-from dogpile.cache import NO_VALUE, CacheRegion, ConfigurationError
-from dogpile.cache.integrations.options import near, spelled_seconds
+from dogpile.cache import (
+    NO_VALUE,
+    CacheRegion,
+    ConfigurationError,
+    ValidationError,
+)
+from dogpile.cache.integrations.options import near, read_text, spelled_seconds
 from dogpile.cache.integrations.settings import build_region
 
 
-def seconds(timeout: Any, default: Any) -> float | None:
+def seconds(timeout: Any, default: Any, name: str = "a timeout") -> float | None:
     """Return a timeout as an expiration time.
 
     :param timeout: seconds, as a number or a text such as ``"5m"``, or a
         ``timedelta``; ``None`` for the default; 0 or less for ever.
-    :raises ValidationError: it is another text.
+    :param name: what it was given as.
+    :raises ValidationError: it is none of these.
     """
     found = default if timeout is None else timeout
     if isinstance(found, timedelta):
         found = found.total_seconds()
     if found is None:
         return None
-    found = spelled_seconds("a timeout", found)
+    found = spelled_seconds(name, found)
     if found is None:
         return None
+    if not isinstance(found, (int, float)):
+        raise ValidationError(f"{name} takes seconds, not {found!r}")
     number = float(found)
     return number if number > 0 else None
 
@@ -154,15 +163,25 @@ def build_store(config: Mapping[str, Any], secret_key: Any) -> Store:
     settings: dict[str, Any] = {
         **read(config),
         "grace": 0,
-        "expiration_time": seconds(default, None),
-        **(config.get("CACHE_DOGPILE_OPTIONS") or {}),
+        "expiration_time": seconds(default, None, "CACHE_DEFAULT_TIMEOUT"),
+        **_options(config),
     }
     region = build_region(
         "flask-caching", settings, secret_key=secret_key, where="CACHE_… in app.config"
     )
     prefix = config.get("CACHE_KEY_PREFIX", "flask_cache_")
+    read_text("CACHE_KEY_PREFIX", prefix, "a text")
     found = region.namespace(prefix) if prefix else region
     return kind(found, default, prefix or "")
+
+
+def _options(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = config.get("CACHE_DOGPILE_OPTIONS") or {}
+    if not isinstance(found, Mapping):
+        raise ValidationError(
+            f"CACHE_DOGPILE_OPTIONS takes a dictionary of settings, not {found!r}"
+        )
+    return found
 
 
 def _kind(config: Mapping[str, Any]) -> tuple[type[Store], _Reader]:
@@ -190,8 +209,11 @@ def _memory(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _file(config: Mapping[str, Any]) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
-    if config.get("CACHE_DIR") is not None:
-        arguments["filename"] = str(Path(config["CACHE_DIR"]) / "dogpile-cache.db")
+    folder = config.get("CACHE_DIR")
+    if folder is not None:
+        if not isinstance(folder, (str, PathLike)):
+            raise ValidationError(f"CACHE_DIR takes a path, not {folder!r}")
+        arguments["filename"] = str(Path(folder) / "dogpile-cache.db")
     if config.get("CACHE_THRESHOLD"):
         arguments["max_entries"] = config["CACHE_THRESHOLD"]
     return {"backend": "dogpile.cache.sqlite", "arguments": arguments}
@@ -226,6 +248,12 @@ def _sentinel(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _memcached(config: Mapping[str, Any]) -> dict[str, Any]:
     servers = config.get("CACHE_MEMCACHED_SERVERS") or ["127.0.0.1:11211"]
+    if isinstance(servers, str):
+        servers = [each.strip() for each in servers.split(",")]
+    if not isinstance(servers, (list, tuple)):
+        raise ValidationError(
+            f"CACHE_MEMCACHED_SERVERS takes a list of servers, not {servers!r}"
+        )
     arguments: dict[str, Any] = {"url": list(servers)}
     username = config.get("CACHE_MEMCACHED_USERNAME")
     if username is None:

@@ -287,6 +287,47 @@ class TestCompat:
         with pytest.raises(ConfigurationError, match="did you mean 'RedisCache'"):
             Cache(app)
 
+    @pytest.mark.parametrize(
+        ("setting", "value", "message"),
+        [
+            ("DEFAULT_TIMEOUT", "soon", "CACHE_DEFAULT_TIMEOUT takes seconds, or a te"),
+            ("DEFAULT_TIMEOUT", [1], "CACHE_DEFAULT_TIMEOUT takes seconds, not"),
+            ("DOGPILE_OPTIONS", 5, "CACHE_DOGPILE_OPTIONS takes a dictionary"),
+            ("KEY_PREFIX", 5, "CACHE_KEY_PREFIX takes a text, not 5"),
+            ("DIR", 5, "CACHE_DIR takes a path, not 5"),
+            ("MEMCACHED_SERVERS", 5, "CACHE_MEMCACHED_SERVERS takes a list of serv"),
+        ],
+    )
+    def test_a_setting_that_is_no_use_is_named(
+        self, setting: str, value: Any, message: str
+    ) -> None:
+        kinds = {"DIR": "FileSystemCache", "MEMCACHED_SERVERS": "MemcachedCache"}
+        app = Flask("old")
+        app.config["CACHE_TYPE"] = kinds.get(setting, "SimpleCache")
+        app.config[f"CACHE_{setting}"] = value
+
+        with pytest.raises(ValidationError, match=message):
+            Cache(app)
+
+    def test_servers_may_be_one_text(self) -> None:
+        config = {"CACHE_MEMCACHED_SERVERS": "a:1, b:2", "CACHE_TYPE": "MemcachedCache"}
+        _, read = compat_store._kind(config)
+
+        assert read(config)["arguments"]["url"] == ["a:1", "b:2"]
+
+    def test_an_application_without_it_is_told(self) -> None:
+        cache = Cache(Flask("with"))
+
+        with Flask("without").app_context():
+            with pytest.raises(ConfigurationError, match="'without' has no cache"):
+                cache.get("key")
+            with pytest.raises(ConfigurationError, match="'without' has no cache"):
+                cache.setting("CACHE_TYPE")
+
+    def test_only_an_application_is_initialised(self) -> None:
+        with pytest.raises(ConfigurationError, match="takes a Flask application"):
+            Cache("old")  # type: ignore[arg-type]  # that is it
+
     def test_a_timeout_may_have_a_unit(self) -> None:
         assert compat_store.seconds("7m", None) == 420
         assert compat_store.seconds("none", 5) is None
