@@ -165,7 +165,9 @@ class Alone:
             return _place_of(self._url)
         settings = self._given
         if self._pool is not None:
-            settings = getattr(self._pool, "connection_kwargs", {})
+            # A stand-in, as programs put there, may have something else.
+            told = getattr(self._pool, "connection_kwargs", None)
+            settings = told if isinstance(told, dict) else {}
         is_tls = "SSL" in getattr(
             getattr(self._pool, "connection_class", None), "__name__", ""
         )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import traceback
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -375,6 +376,10 @@ def test_values_of_a_shared_pool_must_stay_bytes() -> None:
 
     with pytest.raises(ConfigurationError, match="decode_responses"):
         RedisBackend({"connection_pool": pool})
+
+
+def test_a_stand_in_for_a_pool_is_taken() -> None:
+    RedisBackend({"connection_pool": mock.Mock()})
 
 
 def test_a_url_may_not_decode_either() -> None:
