@@ -22,6 +22,7 @@ from dogpile.cache import (
 from dogpile.cache.integrations.django.cache_settings import AGES, keeper
 from dogpile.cache.integrations.django.cache_values import Making, Pickled, Plain
 from dogpile.cache.integrations.django.transactions import written_tags
+from dogpile.cache.integrations.options import refuse_negative
 
 _OF_SETTINGS = frozenset(
     {"region", "default_timeout", "_store", "_values", "_is_culled"}
@@ -105,7 +106,12 @@ class CacheCore(BaseCache):
             return None
         if isinstance(timeout, timedelta):
             timeout = timeout.total_seconds()
-        lifetime = float(timeout)
+        try:
+            lifetime = float(timeout)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"timeout takes seconds, a timedelta, or None for ever, not {timeout!r}"
+            ) from None
         if math.isnan(lifetime):
             raise ValueError("timeout takes seconds, or None for ever, not NaN")
         if lifetime == math.inf:
@@ -114,6 +120,7 @@ class CacheCore(BaseCache):
 
     def _policy(self, policy: dict[str, Any]) -> dict[str, Any]:
         """Return what a call says of its value, as a region takes it."""
+        refuse_negative(policy)
         if "expiration_time" in policy:
             raise TypeError("a cache of Django's takes timeout=, not expiration_time=")
         if "tags" in policy:

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.base import InvalidCacheBackendError, get_key_func
 
@@ -25,7 +24,7 @@ from dogpile.cache import (
     ValidationError,
 )
 from dogpile.cache.integrations.django.cache_values import Pickled, Plain
-from dogpile.cache.integrations.django.handler import regions, signing
+from dogpile.cache.integrations.django.handler import is_on, regions, signing
 from dogpile.cache.integrations.options import refuse_negative, spelled_seconds
 from dogpile.cache.integrations.settings import backend_name, build_region
 
@@ -84,7 +83,7 @@ class Keeper:
 
         :raises InvalidCacheBackendError: a setting is no use; it says which.
         """
-        wanted = (location, params, signing(), _is_enabled())
+        wanted = (location, params, signing(), is_on("DOGPILE_CACHE_ENABLED"))
         for known, kept in self._kept:
             if known == wanted:
                 return kept
@@ -143,7 +142,7 @@ class Keeper:
     ) -> CacheRegion:
         name = chosen.pop("name")
         _bind(chosen, bounds)
-        if not _is_enabled():
+        if not is_on("DOGPILE_CACHE_ENABLED"):
             chosen = {"backend": "dogpile.cache.null"}
         secrets = signing()
         # MAX_ENTRIES counts what one prefix has; a server is one for all of them.
@@ -157,10 +156,6 @@ class Keeper:
             self._own.remove(found)
         self._own = [*self._own[-_MOST_KEPT:], found]
         return found[1]
-
-
-def _is_enabled() -> bool:
-    return bool(getattr(settings, "DOGPILE_CACHE_ENABLED", True))
 
 
 def _place(location: Any, params: Mapping[str, Any]) -> str:

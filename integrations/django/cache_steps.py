@@ -6,7 +6,7 @@ the answer: by a loop that calls, or by one that awaits.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any, TypeVar
 
 from dogpile.cache import NO_VALUE, BackendError, Unserializable
@@ -169,6 +169,10 @@ class CacheSteps(CacheCore):
         *,
         is_async: bool = False,
     ) -> Steps[list[Any]]:
+        if not isinstance(data, Mapping):
+            raise TypeError(
+                f"set_many() takes a dictionary from keys to values, not {data!r}"
+            )
         made = self._keys(data, version)
         lifetime = self._lifetime(timeout)
         policy = self._policy(policy)

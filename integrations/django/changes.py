@@ -23,6 +23,7 @@ from django.db.models.signals import (
 )
 
 from dogpile.cache.integrations.django.model_tags import (
+    check_setting,
     invalidate,
     is_covered,
     relatives,
@@ -70,6 +71,7 @@ def _listen_to_all() -> None:
         if not model._meta.auto_created and _echoes(_concrete(model)):
             # It may be one that is not covered itself.
             pre_delete.connect(_hear_of_deletion, sender=model, dispatch_uid=_UID)
+    check_setting()
 
 
 def listen(model: type[Model]) -> None:

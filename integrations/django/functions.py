@@ -17,6 +17,7 @@ from dogpile.cache.integrations.django.model_tags import listed, tag_names
 from dogpile.cache.integrations.django.rows import keyed_all, meant_all
 from dogpile.cache.integrations.django.snapshots import ahas_old_view, has_old_view
 from dogpile.cache.integrations.django.transactions import written_tags
+from dogpile.cache.integrations.options import check_function
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,7 +94,10 @@ class Remembering:
         options: dict[str, Any],
     ) -> None:
         if not callable(fn):
-            raise ValidationError(f"a function is decorated, not a {type(fn).__name__}")
+            raise ValidationError(
+                f"a function is decorated, not {fn!r}: write @cached(60) above one"
+            )
+        check_function(fn, region, {**options, "tags": tags})
         self.original = fn
         self._name = getattr(fn, "__name__", type(fn).__name__)
         self._region = region

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.core.signals import setting_changed
 
 from dogpile.cache import CacheRegion, ConfigurationError, regions as of_process
+from dogpile.cache.integrations.options import read_flag, read_text
 from dogpile.cache.integrations.settings import build_region, build_regions
 
 MODEL_TAGS = "DOGPILE_CACHE_MODEL_TAGS"
@@ -191,12 +192,24 @@ def _built_now() -> Built:
         for name, value in given.items()
     )
     found = build_regions(given, **signing(), where=WHERE, known=(MODEL_TAGS, TRUST))
-    if not given.get("DOGPILE_CACHE_ENABLED", True):
+    if not is_on("DOGPILE_CACHE_ENABLED"):
         found = {name: build_region(name, "dogpile.cache.null") for name in found}
-    prefix = given.get("DOGPILE_CACHE_KEY_PREFIX")
+    prefix = read_text(
+        f"DOGPILE_CACHE_KEY_PREFIX in {WHERE}",
+        given.get("DOGPILE_CACHE_KEY_PREFIX"),
+        "a text",
+    )
     if prefix:
         found = {name: prefixed(region, prefix) for name, region in found.items()}
     return Built(found, are_given)
+
+
+def is_on(name: str, *, default: bool = True) -> bool:
+    """Return a setting that is on or off; a text from the environment will do.
+
+    :raises ValidationError: it is neither.
+    """
+    return read_flag(f"{name} in {WHERE}", getattr(settings, name, default))
 
 
 def signing() -> dict[str, Any]:

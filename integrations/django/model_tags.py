@@ -22,6 +22,7 @@ from django.db.models import Manager, Model, QuerySet
 from dogpile.cache import BackendError, ConfigurationError, ValidationError
 from dogpile.cache.integrations.django.handler import MODEL_TAGS, WHERE, regions
 from dogpile.cache.integrations.django.transactions import when_committed
+from dogpile.cache.integrations.options import near
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -115,6 +116,23 @@ def is_covered(label: str) -> bool:
         )
     names = {str(name).lower() for name in chosen}
     return label.lower() in names or label.partition(".")[0].lower() in names
+
+
+def check_setting() -> None:
+    """Check that the setting names what there is.
+
+    :raises ConfigurationError: it does not; it names the nearest that there is.
+    """
+    chosen = getattr(settings, MODEL_TAGS, True)
+    known = {config.label for config in apps.get_app_configs()}
+    known |= {model._meta.label for model in apps.get_models()}
+    lowered = {name.lower() for name in known}
+    for name in () if isinstance(chosen, (bool, str)) else chosen or ():
+        if str(name).lower() not in lowered:
+            raise ConfigurationError(
+                f"{MODEL_TAGS} in {WHERE}: there is neither an application nor a "
+                f"model {name!r}{near(name, known)}"
+            )
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from django.http import HttpRequest
 
-from dogpile.cache.integrations.django.handler import TRUST, regions
+from dogpile.cache.integrations.django.handler import TRUST, is_on, regions
 from dogpile.cache.integrations.pages import Shelf
 
 
@@ -45,15 +45,17 @@ class State:
         """Whether caches and clients are told about pages."""
         told = self._http_headers
         if told is None:
-            told = bool(getattr(settings, "DOGPILE_CACHE_HTTP_HEADERS", True))
-            self._http_headers = told
+            told = self._http_headers = is_on("DOGPILE_CACHE_HTTP_HEADERS")
         return told
 
     def is_trusted(self, request: HttpRequest) -> bool:
         """Return whether the client may ask for a new page."""
         trust = self._trust
         if trust is _UNKNOWN:
-            trust = self._trust = getattr(settings, TRUST, False)
+            trust = getattr(settings, TRUST, False)
+            if not callable(trust):
+                trust = is_on(TRUST, default=False)
+            self._trust = trust
         return bool(trust(request)) if callable(trust) else bool(trust)
 
     def host(self, request: HttpRequest) -> str:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from dogpile.cache import ConfigurationError
+from dogpile.cache import ConfigurationError, ValidationError
 from dogpile.cache.integrations import http
 from dogpile.cache.integrations.django import apart
 from dogpile.cache.integrations.django.asked import Asked, name_of
@@ -23,6 +23,7 @@ from dogpile.cache.integrations.django.state import state
 from dogpile.cache.integrations.django.turns import AsyncTurn, Turn
 from dogpile.cache.integrations.django.watch import keyed_names
 from dogpile.cache.integrations.http import Outcome, Page
+from dogpile.cache.integrations.options import read_view, refuse_negative
 from dogpile.cache.integrations.pages import ViewOptions, read_options, view_tags
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -83,6 +84,7 @@ def cached_view(
     """
     if callable(expiration_time):  # it bears no parentheses
         return cached_view()(expiration_time)
+    refuse_negative({"expiration_time": expiration_time})
     options = read_options(
         expiration_time,
         region,
@@ -108,6 +110,8 @@ def cache_page(
     :param key_prefix: sets its pages apart from others of the same address;
         ``CACHE_MIDDLEWARE_KEY_PREFIX`` without.
     """
+    if callable(timeout):
+        raise ValidationError("cache_page takes seconds first, as in @cache_page(60)")
     options = read_options(timeout, cache, (), (), True, None, None, None, {})
     options = options._replace(policy={"expiration_time": timeout})
 
@@ -170,6 +174,7 @@ def _decorated(fn: Any, options: ViewOptions, rules: _PageRules | None = None) -
     ``method_decorator`` decorates anew at each request, so that this is quick.
     """
     view: Any
+    read_view(fn)
     if _is_async(fn):
 
         @functools.wraps(fn)

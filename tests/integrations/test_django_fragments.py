@@ -306,8 +306,10 @@ def test_a_crowd_shares_no_token() -> None:
     [
         ("{% cached %}{% endcached %}", "takes the name of the fragment"),
         ('{% cached "a" 1 2 %}{% endcached %}', "takes the name of the fragment"),
-        ('{% cached "a" 1 regoin="b" %}{% endcached %}', "did you mean region=?"),
+        ('{% cached "a" 1 regoin="b" %}{% endcached %}', "did you mean 'region'?"),
         ('{% cached "a" 1 colour="b" %}{% endcached %}', "takes no colour="),
+        ('{% cached "a" 1 tags="b" vary %}{% endcached %}', "understand 'vary'"),
+        ('{% cached "a" 1 vary= %}{% endcached %}', "understand 'vary='"),
         ('{% cached "a" 1 %}{% csrf_token %}{% endcached %}', "shown to all"),
         (
             '{% cached "a" 1 %}<{% block c %}{% endblock %}>{% endcached %}',
@@ -326,7 +328,10 @@ def test_odd_tags_are_refused(source: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("source", "error", "message"),
     [
-        ('"a" seconds', ConfigurationError, "takes seconds second, not a text"),
+        ('"a" seconds', ConfigurationError, "seconds second, not ''"),
+        ('1 "a"', ConfigurationError, "takes the name first and seconds second"),
+        ("sidebar 1", ConfigurationError, "there is no variable sidebar"),
+        ('"a" 1 grace=-1', ValidationError, "grace is -1"),
         ('"a" 1 region="defalt"', ConfigurationError, "did you mean 'default'"),
         ('"a" 1 tags=1', ValidationError, "tags takes names"),
         ('"a" 1 vary=rows', ValidationError, "was given a query set"),

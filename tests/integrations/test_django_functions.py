@@ -173,6 +173,36 @@ class TestFunctions:
         with pytest.raises(ValidationError, match="was given a query set"):
             fn(Book.objects.all())
 
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"tags": 5}, "tags takes names"),
+            ({"key": 5}, "key takes .* not 5"),
+            ({"region": 5}, "region takes the name of a region, not 5"),
+            ({"ignore": 5}, "ignore takes names of parameters, not 5"),
+            ({"grace": -1}, "grace is -1"),
+            ({"timeout": 5}, "no option 'timeout'; here it is 'expiration_time'"),
+            ({"tags": "book:{pkk}"}, "names no parameter 'pkk'"),
+        ],
+    )
+    def test_odd_options_are_told_where_they_are_written(
+        self, options: dict[str, Any], words: str
+    ) -> None:
+        def title(pk: int) -> str:
+            raise AssertionError
+
+        with pytest.raises(ValidationError, match=words):
+            cached(60, **options)(title)
+
+    @pytest.mark.parametrize("lifetime", [-1, "7m", True, [1]])
+    def test_an_odd_lifetime_is_told(self, lifetime: Any) -> None:
+        with pytest.raises(ValidationError, match="expiration_time is "):
+            cached(lifetime)(archived)
+
+    def test_what_is_no_function_is_told(self) -> None:
+        with pytest.raises(ValidationError, match="a function is decorated, not 5"):
+            cached(60)(5)  # type: ignore[type-var]
+
     def test_a_region_is_found_when_it_is_asked_for(self) -> None:
         fn: Any = cached(60, region="later")(lambda: "made")
 
@@ -929,6 +959,25 @@ class TestSetting:
         with override_settings(DOGPILE_CACHE_MODEL_TAGS=False):
             assert not post_delete.has_listeners(Book)
         assert post_delete.has_listeners(Book)
+
+    @pytest.mark.parametrize(
+        ("chosen", "words"),
+        [
+            (["django_boks"], "'django_boks'; did you mean 'django_books'"),
+            (["django_books.Bok"], "did you mean 'django_books.Book'"),
+            (["django_books", 5], "nor a model 5"),
+        ],
+    )
+    def test_what_is_not_there_cannot_be_chosen(
+        self, chosen: list[Any], words: str
+    ) -> None:
+        odd = override_settings(DOGPILE_CACHE_MODEL_TAGS=chosen)
+
+        with pytest.raises(ConfigurationError, match=words):
+            odd.enable()
+
+        with override_settings(DOGPILE_CACHE_MODEL_TAGS=True):
+            assert post_delete.has_listeners(Book)
 
     def test_sessions_are_left_out(self) -> None:
         with pytest.raises(ValidationError, match=r"sessions\.Session.*leaves it out"):

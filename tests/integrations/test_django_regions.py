@@ -12,12 +12,15 @@ import pytest
 pytest.importorskip("django")
 
 import django_site  # noqa: F401 - it configures Django
+from django.apps import apps
 from django.core.cache import caches
+from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from dogpile.cache import NO_VALUE, ConfigurationError, ValidationError
 from dogpile.cache.integrations import django as integration
 from dogpile.cache.integrations.django import regions
+from dogpile.cache.integrations.django.handler import BACKEND
 from dogpile.cache.testing import FakeClock
 
 OURS = "dogpile.cache.integrations.django.DogpileCache"
@@ -172,6 +175,8 @@ class TestBadInput:
             ({"DOGPILE_CACHE_REGION": {}}, "did you mean DOGPILE_CACHE_REGIONS"),
             ({"DOGPILE_CACHE_REGIONS": {"a": {"grce": 1}}}, "did you mean 'grace'"),
             ({"DOGPILE_CACHE_REGIONS": {"a": "redus"}}, "mean 'dogpile.cache.redis'"),
+            ({"DOGPILE_CACHE_KEY_PREFIX": 5}, "KEY_PREFIX in .* takes a text, not 5"),
+            ({"DOGPILE_CACHE_ENABLED": "maybe"}, "ENABLED in .* takes True or False"),
             (
                 {
                     "DOGPILE_CACHE_REGIONS": {"default": "memory"},
@@ -184,6 +189,34 @@ class TestBadInput:
     def test_odd_settings_are_told(self, settings: Any, message: str) -> None:
         with set_to(**settings), pytest.raises(ConfigurationError, match=message):
             regions["default"]
+
+    @pytest.mark.parametrize("told", ["False", "off", "0", 0, False, None])
+    def test_a_switch_may_be_a_text(self, told: Any) -> None:
+        with set_to(DOGPILE_CACHE_ENABLED=told, DOGPILE_CACHE_REGIONS={"a": "memory"}):
+            regions["a"].put("key", "value")
+
+            assert regions["a"].get("key") is NO_VALUE
+
+    @pytest.mark.parametrize(
+        ("backend", "hint"),
+        [
+            ("dogpile.cache.integrations.django", f"write '{BACKEND}'"),
+            (f"{BACKEND}s", f"write '{BACKEND}'"),
+            ("dogpile.cache.redis", "and 'dogpile.cache.redis' as its LOCATION"),
+        ],
+    )
+    def test_a_backend_that_is_none_of_django_is_told_at_the_start(
+        self, backend: str, hint: str
+    ) -> None:
+        config = apps.get_app_config("dogpile_cache")
+
+        with (
+            set_to(CACHES={"pages": {"BACKEND": backend}}),
+            pytest.raises(ImproperlyConfigured, match=r"CACHES\['pages'\]") as refusal,
+        ):
+            config.ready()
+
+        assert hint in str(refusal.value)
 
 
 def test_the_package_may_be_imported_before_the_settings(tmp_path: Path) -> None:

@@ -1233,6 +1233,48 @@ class TestPrivacy:
         assert statuses == [500, 200]
 
 
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"tags": 5}, "tags takes names"),
+            ({"query": 5}, "query takes True, None or names of parameters, not 5"),
+            ({"vary": 5}, "vary takes names of headers, .* not 5"),
+            ({"key": 5}, "key takes a text, or a function that returns one, not 5"),
+            ({"expiration_time": -1}, "expiration_time is -1"),
+        ],
+    )
+    def test_odd_options_are_told_where_they_are_written(
+        self, options: dict[str, Any], words: str
+    ) -> None:
+        with pytest.raises(ValidationError, match=words):
+            cached_view(**options)
+
+    @pytest.mark.parametrize("decorate", [cached_view(60), cache_page(60)])
+    def test_what_is_no_view_is_told(self, decorate: Any) -> None:
+        with pytest.raises(ValidationError, match=r"a view is decorated.* not 5"):
+            decorate(5)
+
+    def test_cache_page_without_seconds_is_told(self) -> None:
+        with pytest.raises(ValidationError, match="takes seconds first"):
+            cache_page(plain)
+
+    def test_headers_may_be_turned_off_by_a_text(self, site: Site) -> None:
+        page(site)
+
+        with override_settings(DOGPILE_CACHE_HTTP_HEADERS="off"):
+            assert "Cache-Status" not in site.get().headers
+
+    def test_a_text_for_no_trusts_nobody(self, site: Site) -> None:
+        page(site)
+        site.get()
+
+        with override_settings(DOGPILE_CACHE_TRUST_CLIENT="false"):
+            texts = [site.text(headers={"Cache-Control": "no-cache"}) for _ in "ab"]
+
+        assert texts[0] == texts[1]
+
+
 class TestInvalidation:
     def test_a_tag_of_an_argument_that_is_not_there_is_told(self, site: Site) -> None:
         page(site, "<name>", "page", tags="page:{nmae}")

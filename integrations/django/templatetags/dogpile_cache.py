@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from django import template
@@ -28,6 +27,7 @@ from dogpile.cache.integrations.django.fragments import (
 from dogpile.cache.integrations.django.model_tags import listed, tag_names
 from dogpile.cache.integrations.django.rows import keyed
 from dogpile.cache.integrations.django.tokens import watch_token
+from dogpile.cache.integrations.options import near, refuse_negative
 
 register: template.Library = template.Library()
 
@@ -66,12 +66,15 @@ def cached(parser: Parser, token: Token) -> CachedNode:
     options = token_kwargs(bits, parser)
     for name in [*options, *(bit.partition("=")[0] for bit in bits)]:
         if name not in _OPTIONS:
-            near = get_close_matches(name, _OPTIONS, n=1)
-            hint = f"; did you mean {near[0]}=?" if near else ""
             raise template.TemplateSyntaxError(
-                f"{{% {first} %}} takes no {name}={hint} "
+                f"{{% {first} %}} takes no {name}={near(name, _OPTIONS)} "
                 f"(known: {', '.join(sorted(_OPTIONS))})"
             )
+    if bits:
+        raise template.TemplateSyntaxError(
+            f"{{% {first} %}} does not understand {bits[0]!r}: options are written "
+            "without spaces, as in vary=user.pk"
+        )
     tokens: list[Any] = list(parser.tokens)
     body = parser.parse((f"end{first}",))
     parser.delete_first_token()
@@ -134,6 +137,12 @@ class CachedNode(template.Node):
     def render(self, context: Context) -> SafeString:
         """Return the text, rendered if need be."""
         name, *seconds = (each.resolve(context) for each in self._positional)
+        if _is_missing(name, context):
+            raise ConfigurationError(
+                f"{{% cached %}} in {self._template or 'a template'} has no name: "
+                f"there is no variable {self._positional[0]}; names stand in quotes, "
+                'as in {% cached "nav" 300 %}'
+            )
         options = {key: each.resolve(context) for key, each in self._options.items()}
         region = options.get("region") or None
         tags = tag_names(_separated(options.get("tags")))
@@ -144,6 +153,7 @@ class CachedNode(template.Node):
             apart.locale(),
         )
         policy = {"grace": options["grace"]} if "grace" in options else {}
+        refuse_negative(policy)
         made = fragment(
             key,
             lambda: self._rendered(context),
@@ -163,6 +173,12 @@ class CachedNode(template.Node):
     def _template(self) -> str:
         origin = self.origin
         return str(getattr(origin, "template_name", None) or "")
+
+
+def _is_missing(value: Any, context: Context) -> bool:
+    """Return whether a value stands for a variable that is not there."""
+    whole = context.template
+    return value == ("" if whole is None else whole.engine.string_if_invalid)
 
 
 def _separated(tags: Any) -> list[Any]:
@@ -186,7 +202,8 @@ def _seconds(given: list[Any], name: str) -> Any:
         return None
     if isinstance(given[0], str):
         raise ConfigurationError(
-            f"{{% cached %}} in {name or 'a template'} takes seconds second, not "
-            "a text: is a variable unknown, or an option without its name?"
+            f"{{% cached %}} in {name or 'a template'} takes the name first and "
+            f"seconds second, not {given[0]!r}: is a variable unknown, or an option "
+            "without its name?"
         )
     return given[0]
