@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from flask import Flask, Response
@@ -75,6 +75,14 @@ class DogpileCache:
     def __getitem__(self, name: str) -> CacheRegion:
         """Return a region of the current application."""
         return current_state().region(name)
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether the current application has a region of that name."""
+        return name in current_state().regions
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the current application's regions."""
+        return iter(current_state().regions)
 
     # The default region's operations
 

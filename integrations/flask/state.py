@@ -52,7 +52,10 @@ class State:
         wanted = self.default if name is None else name
         found = self.regions.get(wanted)
         if found is None:
-            raise ConfigurationError(_no_region(wanted, self.regions))
+            told = _no_region(wanted, self.regions)
+            if name is None:
+                told += "; say by DOGPILE_CACHE_DEFAULT_REGION which one is meant"
+            raise ConfigurationError(told)
         return found
 
     def shelf(self, name: str | None) -> Shelf:

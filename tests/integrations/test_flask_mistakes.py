@@ -269,6 +269,26 @@ class TestSettings:
         with app.app_context(), pytest.raises(ConfigurationError, match="no region 5"):
             cache.region(5)  # type: ignore[arg-type]  # that is it
 
+    def test_names_of_regions_are_in_the_cache(
+        self, cache: DogpileCache, app: Flask
+    ) -> None:
+        with app.app_context():
+            assert list(cache) == ["default"]
+            assert ("default" in cache, "defualt" in cache) == (True, False)
+
+    def test_who_means_no_region_is_told_how_to_name_one(self) -> None:
+        app = Flask("site")
+        app.config["DOGPILE_CACHE_REGIONS"] = {"a": "memory://", "b": "memory://"}
+        cache = DogpileCache(app)
+
+        with (
+            app.app_context(),
+            pytest.raises(
+                ConfigurationError, match="say by DOGPILE_CACHE_DEFAULT_REGION which"
+            ),
+        ):
+            cache.get("key")
+
     def test_fallbacks_that_are_one_text_are_no_keys(self) -> None:
         with pytest.raises(ValidationError, match="takes a list of keys, not a text"):
             signing_keys("a secret of the tests", "another secret")
