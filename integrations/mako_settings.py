@@ -9,7 +9,7 @@ from dogpile.cache import Policy, ValidationError
 from dogpile.cache.integrations.options import near, read_seconds, spelled_seconds
 
 #: What may tell apart the versions of a template.
-FINGERPRINTS = ("source", "tree", "starttime", None)
+FINGERPRINTS: tuple[str | None, ...] = ("source", "tree", "starttime", None)
 
 # What a tag may say behind `cache_`, beside `key`.
 _OF_TAGS = frozenset({"region", "timeout", "grace", "tags", "vary", "fingerprint"})

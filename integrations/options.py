@@ -12,13 +12,13 @@ from typing import Any
 from dogpile.cache import CacheRegion, Clock, Policy, ValidationError
 
 #: What a policy takes, wherever options are given.
-POLICY = frozenset(field.name for field in dataclasses.fields(Policy))
+POLICY: frozenset[str] = frozenset(field.name for field in dataclasses.fields(Policy))
 #: What a cached view takes.
-OF_VIEWS = POLICY | {
+OF_VIEWS: frozenset[str] = POLICY | {
     *("region", "vary", "query", "unless", "response_filter", "key"),
 }
 #: What a function that remembers takes.
-OF_FUNCTIONS = POLICY | {
+OF_FUNCTIONS: frozenset[str] = POLICY | {
     *("region", "namespace", "key", "ignore", "to_str", "function_key_generator"),
 }
 
