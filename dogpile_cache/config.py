@@ -136,7 +136,12 @@ def assemble(
     outer = actual
     for proxy in reversed(list(wrap)):
         outer = wrapped(proxy, outer)
-    return Parts(outer, actual, _coder(actual, codec, context))
+    coder = _coder(actual, codec, context)
+    if coder is not None and coder.is_unguarded_pickle:
+        trust = getattr(actual, "trust_values", None)
+        if trust is not None:
+            trust()
+    return Parts(outer, actual, coder)
 
 
 def _example(kind: Any) -> str:

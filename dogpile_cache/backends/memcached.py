@@ -82,6 +82,21 @@ class PylibmcBackend(GenericMemcachedBackend):
             # It does not connect, but says what is wrong with the arguments.
             self._create_client()
 
+    #: Whether pylibmc itself makes values of what arrives.
+    _is_trusting = False
+
+    def trust_values(self) -> None:
+        """Have pylibmc itself make values of what arrives, which takes less time.
+
+        It unpickles what says that it is a pickle. For regions whose values
+        are pickles that nobody has signed: who writes to the server can run
+        code in this process already. Clients are shared with no other regions.
+        """
+        if self._is_own and not self._is_trusting:
+            self._is_trusting = True
+            self._pool.leave(self)
+            self._use_pool((self._shares, "trusting"))
+
     def _imports(self) -> None:
         module = import_client("pylibmc", backend=self.name, extra="pylibmc")
         self._has_sasl = bool(module.support_sasl)
@@ -93,6 +108,7 @@ class PylibmcBackend(GenericMemcachedBackend):
             channels_to,
             check_servers,
         )
+        from dogpile.cache.backends.memcached_trusting import TrustingClient
 
         if self._login is not None and not self._has_sasl:
             raise ConfigurationError(
@@ -103,7 +119,7 @@ class PylibmcBackend(GenericMemcachedBackend):
         servers = [without_word(server, "unix:") for server in self.url]
         check_servers(servers)
         try:
-            return Client(
+            return (TrustingClient if self._is_trusting else Client)(
                 servers,
                 behaviors=behaviors,
                 binary=self.binary,

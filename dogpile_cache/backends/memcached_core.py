@@ -116,7 +116,16 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
             self.capabilities = Capabilities(
                 scope="cluster", lasting=False, multi=True, network=True
             )
-        self._pool = shared_pool(self._sharing_key(arguments), self._build_pool)
+        self._is_tls = arguments.get("tls_context") is not None
+        self._shares = self._sharing_key(arguments)
+        self._use_pool(self._shares)
+
+    def _use_pool(self, shares: object) -> None:
+        """Take the clients from a pool.
+
+        :param shares: what all have in common who take theirs from there.
+        """
+        self._pool = shared_pool(shares, self._build_pool)
         self._pool.join(self)
         self._shared = SharedClient(self._pool, self._create_client)
         self._edge = Edge(
@@ -125,7 +134,7 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
             self._faults,
             name=self.name,
             servers=told(self.url),
-            is_tls=arguments.get("tls_context") is not None,
+            is_tls=self._is_tls,
         )
         self._call: Callable[..., Any] = self._edge.call
         self._get: Callable[[Any], Any] = self._edge.get

@@ -115,13 +115,16 @@ class Client(_Client):
         """Return the value of a key."""
         began = _now()
         value = _get(self, key)
-        if value is not None:
-            return value
+        return self._missed(key, began, default) if value is None else value
+
+    def _missed(self, key: str, began: float, default: Any) -> Any:
+        """Return what is to be said of a key that had no value."""
         self._require_answer(began)
-        if began - self._well_at > _TRUSTED_SECONDS:
-            value = _get(self, key)
-            self._require_answer(began)
-            self._well_at = began
+        if began - self._well_at <= _TRUSTED_SECONDS:
+            return default
+        value = _get(self, key)
+        self._require_answer(began)
+        self._well_at = began
         return default if value is None else value
 
     def get_multi(self, keys: Sequence[str], **options: Any) -> Any:
