@@ -178,7 +178,7 @@ class CachedNode(template.Node):
 def _is_missing(value: Any, context: Context) -> bool:
     """Return whether a value stands for a variable that is not there."""
     whole = context.template
-    return value == ("" if whole is None else whole.engine.string_if_invalid)
+    return bool(value == ("" if whole is None else whole.engine.string_if_invalid))
 
 
 def _separated(tags: Any) -> list[Any]:
