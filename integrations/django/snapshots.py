@@ -7,6 +7,7 @@ once in a connection.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import weakref
@@ -20,10 +21,12 @@ from django.db import connections
 # How isolation levels begin whose transactions go on seeing what was there.
 _SNAPSHOTS = ("repeatable", "serializable", "snapshot")
 _MYSQL = "mysql"
-# What tells the level of a transaction. An older MariaDB knows the last one alone.
+# What tells the level of a transaction, and of those after it; one of them suffices. An
+# older MariaDB knows the last one of MySQL alone, and MySQL itself the other.
+_OF_POSTGRESQL = ("SHOW transaction_isolation", "SHOW default_transaction_isolation")
 _QUESTIONS = {
-    "postgresql": ("SHOW transaction_isolation",),
-    "cockroachdb": ("SHOW transaction_isolation",),
+    "postgresql": _OF_POSTGRESQL,
+    "cockroachdb": _OF_POSTGRESQL,
     _MYSQL: ("SELECT @@transaction_isolation", "SELECT @@tx_isolation"),
 }
 
@@ -116,18 +119,20 @@ def _chosen_level(connection: Any) -> str | None:
 
 def _is_told_to_be(opened: Any, questions: Sequence[str]) -> bool:
     """Return what a server says of its transactions, and remember it."""
-    for question in questions:
-        try:
-            # Past Django's cursor, so that nobody's queries are counted.
-            with opened.cursor() as cursor:
+    told: list[str] = []
+    # Past Django's cursor, so that nobody's queries are counted. What is suppressed
+    # is of a driver that is not imported here.
+    with contextlib.suppress(Exception), opened.cursor() as cursor:
+        for question in questions:
+            with contextlib.suppress(Exception):
                 cursor.execute(question)
-                told = str(cursor.fetchone()[0])
-        except Exception:  # noqa: BLE001, S112 - of a driver that is not imported
-            continue
-        answer = _mine.answers[opened] = told.lower().startswith(_SNAPSHOTS)
-        return answer
-    # In a transaction that has failed: whatever it sees, it is not to be kept.
-    return True
+                told.append(str(cursor.fetchone()[0]).lower())
+    if not told:
+        # In a transaction that has failed: whatever it sees, it is not to be kept.
+        return True
+    answer = any(level.startswith(_SNAPSHOTS) for level in told)
+    _mine.answers[opened] = answer
+    return answer
 
 
 def _journal_mode(connection: Any) -> str:

@@ -249,6 +249,23 @@ class TestSnapshots:
         assert inside == []
         assert titles() == ["new"]
 
+    def test_a_level_of_one_transaction_is_not_taken_for_that_of_all(self) -> None:
+        alias = "by_option"
+        titles = Titles(alias)
+        connections[alias].close()
+
+        with transaction.atomic(using=alias):
+            with connections[alias].cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            titles()  # it is asked here
+        with transaction.atomic(using=alias):
+            titles.read()
+            elsewhere(lambda: add("new"))
+            inside = titles()
+
+        assert inside == []
+        assert titles() == ["new"]
+
     def test_a_transaction_that_has_failed_keeps_nothing(self) -> None:
         broken = cached(60, tags=[Book])(lambda: execute("SELECT 1"))
         connections[PLAIN].close()
