@@ -271,6 +271,12 @@ def _region_of_alias(alias: str) -> CacheRegion:
 
 
 def _no_region(name: str, known: list[str]) -> str:
+    if name in settings.CACHES:
+        backend = settings.CACHES[name].get("BACKEND")
+        return (
+            f"there is no region {name!r}: CACHES[{name!r}] is kept by {backend!r}, "
+            f"and a region by {BACKEND!r}"
+        )
     near = get_close_matches(str(name), known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"there is no region {name!r}{hint} (known: {', '.join(sorted(known))})"

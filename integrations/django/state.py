@@ -65,10 +65,17 @@ class State:
         """
         told = request.META.get("HTTP_HOST")
         kind: Any = type(request)
-        is_simple = kind.get_host is _GET_HOST and not settings.USE_X_FORWARDED_HOST
-        if told is None or not is_simple:
+        if told is None or kind.get_host is not _GET_HOST:
             return request.get_host()
-        asked = told, settings.DEBUG, *settings.ALLOWED_HOSTS
+        known = vars(settings)  # what was asked for once
+        try:
+            is_simple = not known["USE_X_FORWARDED_HOST"]
+            asked = told, known["DEBUG"], *known["ALLOWED_HOSTS"]
+        except KeyError:
+            is_simple = not settings.USE_X_FORWARDED_HOST
+            asked = told, settings.DEBUG, *settings.ALLOWED_HOSTS
+        if not is_simple:
+            return request.get_host()
         host = self._hosts.get(asked)
         if host is None:
             host = request.get_host()

@@ -174,6 +174,11 @@ def _decorated(fn: Any, options: ViewOptions, rules: _PageRules | None = None) -
     ``method_decorator`` decorates anew at each request, so that this is quick.
     """
     view: Any
+    if isinstance(fn, type):
+        raise ValidationError(
+            f"{fn.__name__} is a class: decorate {fn.__name__}.as_view(), or the class "
+            'by @method_decorator(cached_view(…), name="dispatch")'
+        )
     read_view(fn)
     if _is_async(fn):
 

@@ -159,6 +159,14 @@ class TestBadInput:
         ):
             regions["lokal"]
 
+    def test_an_alias_of_another_backend_is_told(self) -> None:
+        locmem = "django.core.cache.backends.locmem.LocMemCache"
+        with (
+            set_to(CACHES={"pages": {"BACKEND": locmem}}),
+            pytest.raises(ConfigurationError, match=r"CACHES\['pages'\] is kept by"),
+        ):
+            regions["pages"]
+
     def test_a_misspelt_default_is_told(self) -> None:
         with (
             set_to(

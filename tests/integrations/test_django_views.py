@@ -1255,6 +1255,11 @@ class TestMistakes:
         with pytest.raises(ValidationError, match=r"a view is decorated.* not 5"):
             decorate(5)
 
+    @pytest.mark.parametrize("decorate", [cached_view(60), cache_page(60)])
+    def test_a_class_is_told_how_it_is_decorated(self, decorate: Any) -> None:
+        with pytest.raises(ValidationError, match=r"decorate View\.as_view\(\), or"):
+            decorate(View)
+
     def test_cache_page_without_seconds_is_told(self) -> None:
         with pytest.raises(ValidationError, match="takes seconds first"):
             cache_page(plain)
