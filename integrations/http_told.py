@@ -257,11 +257,18 @@ def hit_headers(page: Page, now: float) -> list[tuple[str, str]]:
 
     :param now: seconds since the epoch.
     """
+    return [*page.headers, *hit_status(page, now)]
+
+
+def hit_status(page: Page, now: float) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return of these headers those that differ from time to time.
+
+    :param now: seconds since the epoch.
+    """
     age = now - page.created
     left = page.until - now
     ttl = "" if left == math.inf else f"; ttl={math.floor(left)}"
-    return [
-        *page.headers,
+    return (
         ("Age", str(int(age)) if age > 0 else "0"),
         ("Cache-Status", f"{CACHE_NAME}; hit{ttl}"),
-    ]
+    )

@@ -91,34 +91,43 @@ def locale() -> tuple[str | None, str | None]:
         has_languages, has_zones = settings.USE_I18N, settings.USE_TZ
     language = zone = None
     if has_languages:
-        language = told.get("LANGUAGE_CODE") if _is_usual(_LANGUAGE) else None
+        language = told.get("LANGUAGE_CODE") if _language.is_usual() else None
         if language is None:
             language = translation.get_language()
     if has_zones:
-        usual = _is_usual(_ZONE)
-        current = timezone.get_default_timezone if usual else _current_zone
-        zone = _name_of(current())
+        if _current_zone.is_usual():
+            zone = _name_of(timezone.get_default_timezone())
+        else:
+            zone = _name_of(timezone.get_current_timezone())
     return language, zone
 
 
-def _variable(local: Any) -> ContextVar[Any] | None:
-    """Return where a ``Local`` of asgiref keeps what it knows, if it does so there."""
-    found = getattr(getattr(local, "_storage", None), "_data", None)
-    return found if isinstance(found, ContextVar) else None
+class Activation:
+    """What a module of Django keeps of what was activated, by thread or task.
 
+    Asking the module itself takes longer than all the rest of a hit, most of all
+    where nothing is active.
 
-def _is_usual(variable: ContextVar[Any] | None) -> bool:
-    """Return whether nothing was activated in this thread or task for certain.
-
-    Asking Django for what is active takes longer than all the rest of a hit, most
-    of all where nothing is.
+    :param module: ``_active`` is its ``Local`` of asgiref.
     """
-    return variable is not None and variable.get(None) is None
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        self._local: Any = None
+        self._variable: ContextVar[Any] | None = None
+
+    def is_usual(self) -> bool:
+        """Return whether nothing is active here for certain."""
+        local = getattr(self._module, "_active", None)
+        if local is not self._local:  # a test begins anew
+            found = getattr(getattr(local, "_storage", None), "_data", None)
+            self._variable = found if isinstance(found, ContextVar) else None
+            self._local = local
+        return self._variable is not None and self._variable.get(None) is None
 
 
-_LANGUAGE = _variable(getattr(trans_real, "_active", None))
-_ZONE = _variable(getattr(timezone, "_active", None))
-_current_zone = timezone.get_current_timezone
+_language = Activation(trans_real)
+_current_zone = Activation(timezone)
 
 
 def _name_of(zone: Any) -> str:

@@ -36,7 +36,7 @@ def _with_others(response: HttpResponseBase, status: str) -> str:
 
 
 def answered(
-    request: HttpRequest, page: Page, headers: Iterable[tuple[str, str]]
+    request: HttpRequest, page: Page, headers: KeptHeaders | Iterable[tuple[str, str]]
 ) -> HttpResponse:
     """Return a kept page as a response, or a 304."""
     if not state.http_headers:
@@ -47,7 +47,8 @@ def answered(
             meta, page.etag, page.last_modified
         )
         if is_same:
-            made = _response(_NOT_MODIFIED, b"", http.not_modified_headers(headers))
+            pairs = headers.items() if isinstance(headers, KeptHeaders) else headers
+            made = _response(_NOT_MODIFIED, b"", http.not_modified_headers(pairs))
             # A middleware tells it to clients, who update what they have by it.
             return _marked(made, [each for each in page.extras if each[0] != _REASON])
     return _whole(page, headers)
@@ -60,7 +61,9 @@ _REASON = "reason_phrase"
 _EXEMPT = "xframe_options_exempt"
 
 
-def _whole(page: Page, headers: Iterable[tuple[str, str]]) -> HttpResponse:
+def _whole(
+    page: Page, headers: KeptHeaders | Iterable[tuple[str, str]]
+) -> HttpResponse:
     made = _response(page.status, page.body, headers)
     return _marked(made, page.extras) if page.extras else made
 
@@ -72,12 +75,37 @@ def _marked(made: HttpResponse, extras: Iterable[tuple[str, Any]]) -> HttpRespon
 
 
 def _response(
-    status: int, body: bytes, headers: Iterable[tuple[str, str]]
+    status: int, body: bytes, headers: KeptHeaders | Iterable[tuple[str, str]]
 ) -> HttpResponse:
     # Any type of content will do, as the headers are replaced.
     made = HttpResponse(body, content_type="", status=status)
-    made.headers = KeptHeaders(headers)
+    if not isinstance(headers, KeptHeaders):
+        headers = KeptHeaders(headers)
+    made.headers = headers
     return made
+
+
+class Ready:
+    """The headers of pages that were answered lately, by their keys."""
+
+    def __init__(self) -> None:
+        # Beside what they were made of; not beside pages, which may have gone.
+        self._known: dict[str, tuple[object, KeptHeaders]] = {}
+
+    def headers(self, key: str, page: Page, now: float) -> KeptHeaders:
+        """Return the headers of a page that is answered from this process's memory.
+
+        :param now: seconds since the epoch.
+        """
+        known = self._known.get(key)
+        if known is None or known[0] is not page.headers:
+            if len(self._known) >= _MOST_READY:
+                self._known.clear()
+            known = self._known[key] = page.headers, KeptHeaders(page.headers)
+        return known[1].beside(http.hit_status(page, now))
+
+
+_MOST_READY = 1000
 
 
 def extras_of(response: Any) -> list[tuple[str, Any]]:
@@ -104,6 +132,15 @@ class KeptHeaders(ResponseHeaders):
             if "\n" in header[1] or "\r" in header[1]:
                 self[name] = header[1]  # which refuses it
             self._store[name] = header
+
+    def beside(self, others: Iterable[tuple[str, str]]) -> KeptHeaders:
+        """Return the same headers and some that need no check."""
+        made = KeptHeaders(())
+        store = made._store
+        store.update(self._store)
+        for header in others:
+            store[header[0].lower()] = header
+        return made
 
 
 def headers_of(response: Any) -> list[tuple[str, str]]:

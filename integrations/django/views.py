@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.conf import settings
@@ -17,7 +17,7 @@ from dogpile.cache.integrations.django import apart
 from dogpile.cache.integrations.django.asked import Asked, name_of
 from dogpile.cache.integrations.django.handler import regions
 from dogpile.cache.integrations.django.model_tags import listed, tag_names
-from dogpile.cache.integrations.django.responses import answered, told
+from dogpile.cache.integrations.django.responses import Ready, answered, told
 from dogpile.cache.integrations.django.routes import check_view
 from dogpile.cache.integrations.django.state import state
 from dogpile.cache.integrations.django.turns import AsyncTurn, Turn
@@ -168,11 +168,25 @@ def invalidate_view(
         each.invalidate_tags(tag, hard=hard)
 
 
+class _Kept(NamedTuple):
+    """A view whose responses are kept.
+
+    :param name: the view's, in keys.
+    :param rules: of ``cache_page``.
+    """
+
+    fn: View
+    name: str
+    options: ViewOptions
+    rules: _PageRules | None
+
+
 def _decorated(fn: Any, options: ViewOptions, rules: _PageRules | None = None) -> Any:
     """Return a view whose responses are kept.
 
     ``method_decorator`` decorates anew at each request, so that this is quick.
     """
+    kept = _Kept(fn, name_of(fn), options, rules)
     view: Any
     if isinstance(fn, type):
         raise ValidationError(
@@ -184,13 +198,13 @@ def _decorated(fn: Any, options: ViewOptions, rules: _PageRules | None = None) -
 
         @functools.wraps(fn)
         async def view(request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            return await _aanswer(fn, options, rules, request, args, kwargs)
+            return await _aanswer(kept, request, args, kwargs)
 
     else:
 
         @functools.wraps(fn)
         def view(request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            return _answer(fn, options, rules, request, args, kwargs)
+            return _answer(kept, request, args, kwargs)
 
     view.dogpile_options = options
     return view
@@ -210,14 +224,10 @@ def _is_async(fn: Any) -> bool:
 
 
 def _asked(
-    fn: View,
-    options: ViewOptions,
-    rules: _PageRules | None,
-    request: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    kept: _Kept, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Asked | Outcome:
     """Return what is asked of the cache, or why it has nothing to do with it."""
+    fn, _, options, rules = kept
     if not isinstance(request, HttpRequest):
         raise ConfigurationError(
             f"{name_of(fn)}() was given no request first: decorate a method of a "
@@ -235,7 +245,7 @@ def _asked(
     if wish == "no-store":
         return Outcome("request")
     region = options.region if rules is None else rules.region
-    key = _key_of(fn, request, options, query, rules)
+    key = _key_of(kept, request, query)
     return Asked(
         fn, options, request, args, kwargs, state.shelf(region), key, query, wish
     )
@@ -268,13 +278,8 @@ def _why_passed_here(
     return None
 
 
-def _key_of(
-    fn: View,
-    request: HttpRequest,
-    options: ViewOptions,
-    query: str,
-    rules: _PageRules | None,
-) -> str:
+def _key_of(kept: _Kept, request: HttpRequest, query: str) -> str:
+    _, name, options, rules = kept
     path, root = request.path_info, ""
     script = request.META.get("SCRIPT_NAME", "")
     if options.key is not None:
@@ -293,52 +298,44 @@ def _key_of(
         tuple(options.varied),
         request.META,
     )
-    return f"{name_of(fn)}|{language}|{zone}|{prefix!r}|{page}"
+    return f"{name}|{language}|{zone}|{prefix!r}|{page}"
 
 
 # The two doors
 
+_ready = Ready()
+
 
 def _answer(
-    fn: View,
-    options: ViewOptions,
-    rules: _PageRules | None,
-    request: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    kept: _Kept, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> HttpResponseBase:
-    asked = _asked(fn, options, rules, request, args, kwargs)
+    asked = _asked(kept, request, args, kwargs)
     if isinstance(asked, Outcome):
-        return told(fn(request, *args, **kwargs), asked)
+        return told(kept.fn(request, *args, **kwargs), asked)
     now = asked.shelf.clock.time()
     if asked.shelf.is_short and not asked.wish and not asked.shelf.region.events.wanted:
         page = asked.shelf.region.get(asked.key)
         if type(page) is Page and now < page.until and not asked.is_touched():
-            return answered(request, page, http.hit_headers(page, now))
+            return answered(request, page, _ready.headers(asked.key, page, now))
     return Turn(asked, keyed_names()).answer(now)
 
 
 async def _aanswer(
-    fn: View,
-    options: ViewOptions,
-    rules: _PageRules | None,
-    request: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    kept: _Kept, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> HttpResponseBase:
-    asked = _asked(fn, options, rules, request, args, kwargs)
+    asked = _asked(kept, request, args, kwargs)
     if isinstance(asked, Outcome):
-        return told(await fn(request, *args, **kwargs), asked)
+        return told(await kept.fn(request, *args, **kwargs), asked)
     now = asked.shelf.clock.time()
     if asked.shelf.is_short and not asked.wish and not asked.shelf.region.events.wanted:
         page = asked.shelf.region.get(asked.key)
         is_good = type(page) is Page and now < page.until
         if is_good and not asked.is_touched(is_async=True):
-            return answered(request, page, http.hit_headers(page, now))
+            return answered(request, page, _ready.headers(asked.key, page, now))
     if hasattr(request, "scope"):
         return await AsyncTurn(asked, keyed_names()).answer(now)
     # Under WSGI the loop ends with the view, and its background would end with it.
-    turn = Turn(asked._replace(fn=_blocking(fn)), keyed_names())
+    turn = Turn(asked._replace(fn=_blocking(kept.fn)), keyed_names())
     made: HttpResponseBase = await sync_to_async(turn.answer)(now)
     return made
 
