@@ -137,7 +137,7 @@ class FastPath:
             # The same function, for whoever has it already.
             function.__code__ = bodies[self._backend.is_mixed]
 
-    def _compile(self, name: str, source: str) -> Callable[..., Any]:
+    def _compile(self, name: str, source: str) -> Any:
         """Return a short way, of which there may be one for each kind of epoch."""
         made = self._made(name, source.replace("IS_CURRENT", "True"))
         if "IS_CURRENT" in source:

@@ -84,6 +84,7 @@ async def _look(
     try:
         values, marks = await read_multi(ports, storage, keys, many.records, raws)
     except BackendError as error:
+        error.during("get_or_create_multi")
         return [without_backend(storage, policy, error, key) for key in keys]
     looks = [
         Seen(value, storage.judge(value, policy, held, explicit=explicit), held)

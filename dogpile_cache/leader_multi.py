@@ -123,6 +123,7 @@ async def _lease(
         known = await records(ports, storage, many.records)
         marks = await marks_for(ports, storage, values, many.records, known)
     except BackendError as error:
+        error.during("get_or_create_multi")
         if many.policy.on_backend_error == "raise":
             raise
         storage.events.emit("backend_error", error=error)
@@ -282,6 +283,7 @@ async def _send(
     except BackendError as error:
         for flight in flights.values():
             flight.sealed = None
+        error.during("get_or_create_multi")
         storage.events.emit("backend_error", error=error)
         if not isinstance(error, BackendUnavailable):
             # Nobody need wait for those that are not stored, as they are too large.

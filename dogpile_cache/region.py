@@ -203,7 +203,7 @@ class CacheRegion(AsyncTwins):
         # In 1.x the lock of a creator that has died ended after that time.
         lock_timeout = config.argument(arguments, "lock_timeout")
         if lock_timeout and "lease_time" not in settings:
-            settings["lease_time"] = lock_timeout
+            settings["lease_time"] = seconds("lock_timeout", lock_timeout)
         policy = self.policy.merged(settings)
         parts = config.assemble(
             backend,

@@ -150,6 +150,14 @@ class TestConfiguration:
         with pytest.raises(PluginNotFound, match=r"dogpile\.cache\.memory"):
             make_region("dogpile.cache.memroy", name="pages")
 
+    def test_a_lock_timeout_that_is_none_is_told_by_its_name(self) -> None:
+        region = make_region("pages")
+
+        with pytest.raises(ValidationError, match=r"^lock_timeout is not a number"):
+            region.configure("dogpile.cache.memory", arguments={"lock_timeout": "ten"})
+
+        assert not region.is_configured
+
     def test_arguments_without_a_backend_are_told(self) -> None:
         with pytest.raises(ValidationError, match=r"'memory' is none"):
             make_region("memory", arguments={"max_entries": 10})
@@ -435,6 +443,45 @@ class TestArguments:
 
         assert "0x" not in str(caught.value)
         assert "lock" in str(caught.value)
+
+
+class Fallen(CacheBackend):
+    """Has fallen down, and says so of the operation that it was asked for."""
+
+    def __init__(self, arguments: Any) -> None:
+        pass
+
+    def get(self, key: Any) -> Any:
+        raise BackendError("shelf", "get", "it fell down")
+
+    def set(self, key: Any, value: Any) -> None:
+        raise BackendError("shelf", "set", "it fell down")
+
+    def delete(self, key: Any) -> None:
+        raise BackendError("shelf", "delete", "it fell down")
+
+
+@pytest.mark.parametrize(
+    ("act", "operation"),
+    [
+        (lambda region: region.get("key"), "get"),
+        (lambda region: region.get_multi(["a", "b"]), "get_multi"),
+        (lambda region: region.get_or_create("key", str), "get_or_create"),
+        (
+            lambda region: region.get_or_create_multi(["a", "b"], list),
+            "get_or_create_multi",
+        ),
+        (lambda region: region.put("key", 1), "put"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_a_fault_is_told_of_what_was_called(act: Any, operation: str) -> None:
+    region = CacheRegion("pages").configure(Fallen, on_backend_error="raise")
+
+    with pytest.raises(
+        BackendError, match=rf"^shelf failed at {operation}\(\): it fell"
+    ):
+        act(region)
 
 
 class TestSilence:
