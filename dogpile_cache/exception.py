@@ -88,7 +88,7 @@ class BackendError(DogpileCacheException):
     def __init__(self, backend: str, operation: str, reason: str = "") -> None:
         super().__init__(_told(backend, operation, reason))
         self.backend = backend
-        self.operation = operation
+        self.operation: str = operation
         self.reason = reason
 
     def during(self, operation: str) -> None:
@@ -98,7 +98,7 @@ class BackendError(DogpileCacheException):
         """
         # A class of somebody else's may have a text of its own.
         if self.args == (_told(self.backend, self.operation, self.reason),):
-            self.args = (_told(self.backend, operation, self.reason),)
+            super().__init__(_told(self.backend, operation, self.reason))
             self.operation = operation
 
     def __reduce__(self) -> tuple[object, ...]:

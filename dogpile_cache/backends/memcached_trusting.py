@@ -27,7 +27,7 @@ class TrustingClient(Client):
     :param given: as for :class:`Client`.
     """
 
-    deserialize = pylibmc.Client.deserialize
+    deserialize: Any = pylibmc.Client.deserialize
 
     def __init__(self, servers: Sequence[str], **given: Any) -> None:
         super().__init__(servers, **given)

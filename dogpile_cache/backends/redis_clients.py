@@ -155,7 +155,7 @@ class Alone:
                 "port": port_in(arguments, "port", 6379),
                 "db": integer_in(arguments, "db", 0),
             }
-        self.place = self._place()
+        self.place: Place = self._place()
         self.native_async: bool = self._pool is None or (
             self._pool.connection_class in set(self._twin_classes())
         )
@@ -268,7 +268,7 @@ class Sentinels:
         self._library = library
         self._addresses = addresses(arguments.get("sentinels"), "sentinels", 26379)
         self._service_name = service_name_in(arguments)
-        self.place = Place(
+        self.place: Place = Place(
             f"sentinels {_joined(self._addresses)}, service_name {self._service_name!r}"
         )
         self._from_replicas = flag_in(arguments, "read_from_replicas", False)
@@ -352,11 +352,12 @@ class Sharded:
         else:
             port = port_in(arguments, "port", 6379)
             self._nodes = [Address(host_in(arguments, "host", "localhost"), port)]
-        self.place = Place(
-            f"nodes {_joined(self._nodes)}", bool(self._settings.get("ssl"))
+        is_tls = bool(self._settings.get("ssl"))
+        self.place: Place = (
+            _place_of(self._settings["url"])
+            if "url" in self._settings
+            else Place(f"nodes {_joined(self._nodes)}", is_tls)
         )
-        if "url" in self._settings:
-            self.place = _place_of(self._settings["url"])
         if integer_in(arguments, "db", 0):
             raise ValidationError("db= must be 0: a cluster has no other databases")
         check_bytes(self._settings)
