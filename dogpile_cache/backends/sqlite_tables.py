@@ -75,7 +75,9 @@ _OLDEST = """SELECT id, key, length(key) + length(value) FROM entries WHERE id >
     ORDER BY id LIMIT ?"""
 _EVICT = "DELETE FROM entries WHERE id BETWEEN 0 AND ?"
 _ANYWHERE = "SELECT abs(random() / 2) % max(1, (SELECT max(id) FROM entries))"
-_NEXT = "SELECT id, key, ends FROM entries WHERE id >= ? ORDER BY id LIMIT ?"
+_SPAN = """SELECT max(id), count(*)
+    FROM (SELECT id FROM entries WHERE id >= ? ORDER BY id LIMIT ?)"""
+_LAPSED = "SELECT id, key FROM entries WHERE id BETWEEN ? AND ? AND ends <= ?"
 _EVICT_LAPSED = "DELETE FROM entries WHERE id = ? AND ends <= ?"
 
 _KEYS = """SELECT key, ends FROM entries WHERE key >= ? AND key > ?
@@ -226,9 +228,12 @@ class Tables:
         now = self._now()
         if self._walked_to is None:
             [self._walked_to] = link.execute(_ANYWHERE).fetchone()
-        rows = link.execute(_NEXT, (self._walked_to, _WALK)).fetchall()
-        self._walked_to = rows[-1][0] + 1 if len(rows) == _WALK else 0
-        lapsed = [row for row in rows if row[2] is not None and row[2] <= now]
+        begin = self._walked_to
+        [(last, count)] = link.execute(_SPAN, (begin, _WALK)).fetchall()
+        self._walked_to = last + 1 if count == _WALK else 0
+        lapsed = []
+        if count:
+            lapsed = link.execute(_LAPSED, (begin, last, now)).fetchall()
         if lapsed:
             link.execute("BEGIN IMMEDIATE")
             link.executemany(_EVICT_LAPSED, [(row[0], now) for row in lapsed])
