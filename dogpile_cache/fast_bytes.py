@@ -71,8 +71,6 @@ _DIGITS = tuple(b"%d" % digit for digit in range(10))
 # Seconds for which one pair of texts serves; what expires meanwhile takes the
 # general way already.
 _WINDOW = 1.0
-# From here on a view of the payload costs less than a copy.
-_LARGE = 16_384
 
 
 def _present(raw: Any) -> Any:
@@ -122,7 +120,7 @@ class BytesPath:
         self._space.update(
             BackendError=BackendError,
             CachedValue=CachedValue,
-            LARGE=_LARGE,
+            LARGE=shape.large,
             NO_VALUE=NO_VALUE,
             arm=self.arm,
             clock=storage.clock.source,

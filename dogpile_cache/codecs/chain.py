@@ -27,12 +27,14 @@ class Shape(NamedTuple):
         hide nothing. It raises an exception of any type.
     :param dumps: from a payload to bytes. It raises an exception of any type.
     :param loads: from what follows the metadata and a bar to a payload.
+    :param large: from so many bytes on a view costs less than a copy.
     """
 
     header: bytes | None
     opened: Callable[[KeyType, bytes], bytes] | None
     dumps: Callable[[Any], bytes]
     loads: Callable[[bytes], Any]
+    large: int
 
 
 class Chain:
@@ -140,10 +142,10 @@ class Chain:
     def shape(self) -> Shape:
         """What the bytes of a value consist of."""
         links = self._seal.links
-        both = self._serial.dumps, self._serial.loads
+        rest = self._serial.dumps, self._serial.loads, plain.LARGE
         if links.compressor == "none" and not (links.signed or links.encrypted):
-            return Shape(bytes([links.header()]), None, *both)
-        return Shape(None, self._body, *both)
+            return Shape(bytes([links.header()]), None, *rest)
+        return Shape(None, self._body, *rest)
 
     def tail(self, metadata: MetaDataType) -> bytes:
         """Return what stands between a value's time of creation and the bar."""

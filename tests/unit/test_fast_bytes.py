@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 from dogpile.cache import NO_VALUE, CacheRegion
 from dogpile.cache.api import BytesBackend, Capabilities
 from dogpile.cache.backends.memcached_settings import mangle_key, mangle_keys
+from dogpile.cache.codecs import plain
 from dogpile.cache.exception import BackendUnavailable
 from dogpile.cache.testing import FakeClock
 
@@ -139,6 +140,18 @@ class TestAHit:
         assert region.get_or_create("a", refuse) == 1
         assert region.get_multi(["a"]) == [1]
         assert region.get_or_create_multi(["a"], refuse) == [1]
+
+    def test_goes_where_views_are_if_it_is_large(
+        self, chain: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(plain, "LARGE", 10)
+        region = region_on({}, FakeClock(), **CHAINS[chain])
+        region.put("a", 1)
+        armed(region)
+        hidden: Any = region
+        hidden._get = refuse
+
+        assert answer(lambda: region.get("a")) is Refused
 
     def test_after_an_invalidation_too(self, chain: str) -> None:
         region = region_on({}, FakeClock(), **CHAINS[chain])
