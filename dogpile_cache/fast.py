@@ -19,6 +19,7 @@ from dogpile.cache.creator import checked
 from dogpile.cache.flight import ABANDONED, lead, unlead
 from dogpile.cache.invalidation import carried
 from dogpile.cache.policy import Policy
+from dogpile.cache.records import records_now
 from dogpile.cache.storage import Storage
 
 
@@ -184,7 +185,7 @@ class FastPath:
         if policy.merged(_PLAIN) != policy or self._region.async_creation_runner:
             return None
         epoch = self._backend.epoch
-        marks = storage.generations.read(storage.records)
+        marks = records_now(storage, storage.records)
         if policy.expiration_time is None and storage.was_soft(marks):
             return None
         metadata = storage.metadata(0.0, policy, marks)

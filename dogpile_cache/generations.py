@@ -11,12 +11,7 @@ from dogpile.cache.api import NO_VALUE, CacheBackend, CachedValue, value_version
 from dogpile.cache.clock import Clock
 from dogpile.cache.coding import Coding
 from dogpile.cache.invalidation import NEVER, renewed
-from dogpile.cache.lease import pauses
-from dogpile.cache.policy import Policy
 from dogpile.cache.shared import Shared
-
-#: How often a lost record is tried to be written before it is written anyway.
-PLACING_TRIES = 20
 
 _UNKNOWN = (NEVER, -math.inf)
 # Records whose marks are remembered, tags included.
@@ -135,66 +130,19 @@ class Marks:
 
 
 class Generations:
-    """The records of a region in its backend, as a thread reads and writes them.
+    """What a region's records say, and how they are written.
 
     :param marks: to which is added what is read.
-    :param shared: what a region has in common with its namespaces.
-    :param policy: the region's.
     :param is_lasting: the backend does not lose what it was given.
     """
 
     def __init__(
-        self,
-        marks: Marks,
-        coding: Coding,
-        shared: Shared,
-        *,
-        clock: Clock,
-        policy: Policy,
-        is_lasting: bool,
+        self, marks: Marks, coding: Coding, *, clock: Clock, is_lasting: bool
     ) -> None:
         self._marks = marks
         self._coding = coding
-        self._shared = shared
-        self._ops = shared.ops
         self._clock = clock
-        self._policy = policy
         self._is_lasting = is_lasting
-
-    def read(self, names: Sequence[str], *, strict: bool = False) -> Mapping[str, str]:
-        """Return what records hold, in this thread.
-
-        :param strict: ask the backend, whatever is known.
-        """
-        known = None if strict else self._marks.known(names)
-        if known is None and self._marks.is_held:
-            known = self._marks.known(names)
-        if known is not None:
-            return known
-        before = self._shared.written
-        found = self._ops["get_records"](list(names))
-        return self.note(names, found, before)
-
-    def note(
-        self, names: Sequence[str], found: Sequence[Any], before: object
-    ) -> Mapping[str, str]:
-        """Keep what records hold, and write anew those that are lost.
-
-        The parameters are those of :meth:`outdated`.
-        """
-        marks, outdated = self.outdated(names, found, before)
-        for name, old in outdated.items():
-            if old is NO_VALUE:
-                marks[name] = self._placed(name, marks[name])
-                continue
-            raw = self.value(name, marks[name])
-            # Only if nobody has invalidated since: a plain write would undo it.
-            lease = self._ops["lease_record"](name, self._policy.lease_time)
-            if lease.granted and lease.found == old:
-                self._ops["commit_record"](lease, raw)
-            elif lease.granted:
-                self._ops["release_record"](lease)
-        return marks
 
     def outdated(
         self, names: Sequence[str], found: Sequence[Any], before: object
@@ -244,25 +192,6 @@ class Generations:
         """Return a record in the form that the backend takes."""
         value = CachedValue(mark, {"ct": self._clock.time(), "v": value_version})
         return self._coding.encode(name, value)
-
-    def _placed(self, name: str, mark: str) -> str:
-        """Write a record that is lost; the twin of what loops await."""
-        next_pause, raw = pauses(), self.value(name, mark)
-        for _ in range(PLACING_TRIES):
-            before = self._shared.written
-            lease = self._ops["lease_record"](name, self._policy.lease_time)
-            held = self.mark_in(name, lease.found, before)
-            if held is not None:
-                if lease.granted:
-                    self._ops["release_record"](lease)
-                return held
-            if not lease.granted:
-                self._clock.sleep(next_pause())
-            elif self._ops["commit_record"](lease, raw):
-                self._marks.note(name, mark, before)
-                return mark
-        self._ops["set_record"](name, raw)
-        return mark
 
     def _has_lost(self, name: str) -> bool:
         if not self._is_lasting:

@@ -15,7 +15,7 @@ from dogpile.cache.flight import ABANDONED, Flight, lead, unlead
 from dogpile.cache.lease import RENEWER, pauses
 from dogpile.cache.policy import EARLY, FRESH, MISS, STALE, Policy, kept_for
 from dogpile.cache.ports import Carried, Ports
-from dogpile.cache.records import records
+from dogpile.cache.records import records, records_now, tag_marks
 from dogpile.cache.storage import Storage
 
 
@@ -91,7 +91,7 @@ async def _create_here(
         fresh = _made_meanwhile(storage, call, found, seen)
         if fresh is not None:
             return fresh[0]
-    marks = storage.generations.read(call.records)
+    marks = records_now(storage, call.records)
     try:
         made = await run_creator(ports, storage, call, flight, seen)
     except Exception:
@@ -117,7 +117,7 @@ def _made_meanwhile(
     """Return the payload if somebody has created the value in the meantime."""
     if found is NO_VALUE:
         return None
-    marks = storage.generations.read(_records(call, found))
+    marks = records_now(storage, _records(call, found))
     verdict = storage.judge(found, call.policy, marks, explicit=call.explicit)
     if waits_after_failure(storage, Seen(found, verdict, marks), call.policy):
         return (found.payload,)
@@ -256,7 +256,7 @@ async def run_creator(
         # What was invalidated is gone: it must not be made good again.
         is_gone = storage.invalidity(seen.value, call.policy, seen.marks) is MISS
         old = NO_VALUE if is_gone else seen.value
-        context = Creation(old, flight, storage.tag_marks)
+        context = Creation(old, flight, functools.partial(tag_marks, storage))
         creator = _given(creator, context)
     started = clock.time()
     began = clock.monotonic()

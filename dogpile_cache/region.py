@@ -39,6 +39,7 @@ from dogpile.cache.invalidation import (
 )
 from dogpile.cache.policy import FRESH, Policy, seconds
 from dogpile.cache.ports import THREAD_PORTS, run_now
+from dogpile.cache.records import read_now
 from dogpile.cache.registry import register_backend
 from dogpile.cache.storage import Storage
 from dogpile.cache.twins import AsyncTwins
@@ -539,7 +540,7 @@ class CacheRegion(AsyncTwins):
         try:
             if isinstance(raw, BackendError):
                 raise raw
-            value, marks = storage.read(stored, names, raw)
+            value, marks = read_now(storage, stored, names, raw)
         except BackendError as error:
             error.during("get")
             return operations.without_backend(storage, wished, error, stored).value
@@ -672,7 +673,7 @@ class CacheRegion(AsyncTwins):
         try:
             if isinstance(raw, BackendError):
                 raise raw
-            value, marks = storage.read(call.key, call.records, raw)
+            value, marks = read_now(storage, call.key, call.records, raw)
         except BackendError as error:
             error.during("get_or_create")
             seen = operations.without_backend(storage, policy, error, call.key)

@@ -108,7 +108,8 @@ class Storage:
         self.is_told: bool = (
             bool(getattr(actual, "notify", False)) and backend is actual
         )
-        self._is_remembering = policy.on_backend_error == "stale"
+        #: Whether what was read last serves when the backend fails.
+        self.is_remembering: bool = policy.on_backend_error == "stale"
         if is_new and self.capabilities.network:
             shared.protect(type(actual).__name__, clock, self._whole)
         #: The entries of a backend that keeps them in this process, or None.
@@ -126,13 +127,11 @@ class Storage:
         self.marks: Marks = Marks(
             self.records, shared, actual, clock=clock, ttl=generation_ttl
         )
-        #: The records as the backend has them.
+        #: What the records say, and how they are written.
         self.generations: Generations = Generations(
             self.marks,
             self.coding,
-            shared,
             clock=clock,
-            policy=policy,
             is_lasting=self.capabilities.lasting,
         )
         #: What is done to :attr:`entries`, where there are any.
@@ -144,49 +143,11 @@ class Storage:
         self.marks.note_written(self.record, mark)
         return self.record, self.generations.value(self.record, mark)
 
-    def tag_marks(self, tags: tuple[str, ...]) -> Mapping[str, str]:
-        """Return the marks that values of these tags have to carry now."""
-        return self.generations.read(self.tag_records(tags), strict=True)
-
-    def read(
-        self, key: KeyType, names: Sequence[str], raw: Any = None
-    ) -> tuple[CachedValue | NoValueType, Mapping[str, str]]:
-        """Read a value in this thread, and the marks that it is judged by.
-
-        :param key: as it is stored.
-        :param names: the records that the reader looks at.
-        :param raw: what the backend has, if that was read a moment ago.
-        """
-        marks = self.marks.known(names)
-        before = self.shared.written
-        if raw is not None:
-            value = self.coding.decode(key, raw)
-            if marks is None:
-                records = self.ops["get_records"](list(names))
-                marks = self.generations.note(names, records, before)
-        elif marks is not None:
-            value = self.coding.decode(key, self.ops["get"](key))
-        elif self.capabilities.multi:
-            raw, *records = self.ops["get_multi"]([key, *names])
-            value = self.coding.decode(key, raw)
-            marks = self.generations.note(names, records, before)
-        else:
-            value = self.coding.decode(key, self.ops["get"](key))
-            records = self.ops["get_records"](list(names))
-            marks = self.generations.note(names, records, before)
-        if self._is_remembering:
-            self.remember([(key, value)])
-        if value is not NO_VALUE and "t" in value.metadata:
-            own = self.own_records(value, names)
-            if own:
-                marks = {**marks, **self.generations.read(own)}
-        return value, marks
-
     def remember(
         self, found: Iterable[tuple[KeyType, CachedValue | NoValueType]]
     ) -> None:
         """Keep what was read last, for a policy that serves it when all else fails."""
-        if not self._is_remembering:
+        if not self.is_remembering:
             return
         last = self.shared.last
         for key, value in found:

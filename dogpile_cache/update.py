@@ -26,7 +26,7 @@ from dogpile.cache.flight import (
 from dogpile.cache.lease import pauses
 from dogpile.cache.policy import EARLY, FRESH, Policy, kept_for
 from dogpile.cache.ports import Ports
-from dogpile.cache.records import records
+from dogpile.cache.records import records, records_now
 from dogpile.cache.storage import Storage
 
 Change: TypeAlias = Callable[[CachedValue | None], Any]
@@ -80,7 +80,7 @@ def _change_here(
         with backend.lock:
             before, epoch = entries.get(key), storage.local.epoch
             found = storage.coding.decode(key, storage.ops["get"](key))
-            marks = storage.generations.read(_names(storage, policy, found))
+            marks = records_now(storage, _names(storage, policy, found))
         value = _changed(storage, found, marks, change, policy)
         if value is None:
             return None

@@ -22,22 +22,12 @@ class TestGenerations:
         found = [NO_VALUE]  # both have read before either has written
 
         marks = [
-            each.generations.note([RECORD], found, each.shared.written)
+            run_now(note(THREAD_PORTS, each, [RECORD], found, each.shared.written))
             for each in (one, other)
         ]
 
         assert marks[0] == marks[1]
         assert one.marks.known([RECORD]) == other.marks.known([RECORD])
-
-    def test_two_loops_who_miss_a_record_agree_on_one(self, connect: Any) -> None:
-        one, other = connect(LossyServer).storage, connect(LossyServer).storage
-
-        marks = [
-            run_now(note(THREAD_PORTS, each, [RECORD], [NO_VALUE], each.shared.written))
-            for each in (one, other)
-        ]
-
-        assert marks[0] == marks[1]
 
     def test_others_are_heard_of_after_the_time_that_is_set(
         self, connect: Any, clock: FakeClock
