@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from dogpile.cache.api import NO_VALUE, NoValue
 from dogpile.cache.creation import Skipped
 from dogpile.cache.creator import checked
+from dogpile.cache.fast_templates import ENTRIES
 from dogpile.cache.flight import ABANDONED, lead, unlead
 from dogpile.cache.invalidation import carried
 from dogpile.cache.policy import Policy
@@ -124,7 +125,7 @@ class FastPath:
             create=self.create,
         )
         self.start_epoch()
-        for name, source in _SOURCES.items():
+        for name, source in ENTRIES.items():
             method = getattr(kind, name)
             self._space[f"general_{name}"] = method.__get__(region)
             by_age = name in ("get", "get_multi") and not region.ignore_expiration
@@ -254,135 +255,4 @@ _PLAIN: Mapping[str, Any] = {
     "jitter": 0.0,
     "tags": (),
     "should_cache_fn": None,
-}
-
-_GET = """
-def get(key, expiration_time=None, ignore_expiration=None):
-    try:
-        entry = entries[STORED_KEY]
-    except KeyError:
-        return NO_VALUE
-    payload = entry.payload
-    if (
-        entry.epoch is epoch
-        and expiration_time is None
-        and ignore_expiration is not False
-    ):
-        MARK
-        return payload
-    return general_get(key, expiration_time, ignore_expiration)
-"""
-
-_GET_MULTI = """
-def get_multi(keys, expiration_time=None, ignore_expiration=None):
-    keys = list(keys)
-    if expiration_time is not None or ignore_expiration is False:
-        return general_get_multi(keys, expiration_time, ignore_expiration)
-    payloads = []
-    add = payloads.append
-    odd = []
-    current = epoch
-    for entry in map(entries.get, STORED_KEYS):
-        if entry is None:
-            add(NO_VALUE)
-            continue
-        payload = entry.payload
-        if entry.epoch is current:
-            MARK
-            add(payload)
-        else:
-            odd.append(len(payloads))
-            add(NO_VALUE)
-    if odd:
-        found = general_get_multi([keys[place] for place in odd])
-        for place, payload in zip(odd, found):
-            payloads[place] = payload
-    return payloads
-"""
-
-_GET_OR_CREATE = """
-def get_or_create(
-    key,
-    creator,
-    expiration_time=None,
-    should_cache_fn=None,
-    creator_args=None,
-    *,
-    in_place=False,
-    **settings,
-):
-    try:
-        entry = entries[STORED_KEY]
-        payload = entry.payload
-        if (
-            IS_CURRENT
-            and entry.born <= clock.time() < entry.until
-            and expiration_time is None
-            and not settings
-        ):
-            MARK
-            return payload
-    except KeyError:
-        is_plain = (
-            plain is not None
-            and type(creator) is FunctionType
-            and not creator.__code__.co_argcount
-            and expiration_time is None
-            and should_cache_fn is None
-            and creator_args is None
-            and not settings
-        )
-    else:
-        is_plain = False
-    # Out here, so that a creator's error has no KeyError for its context.
-    if is_plain:
-        payload = create(STORED_KEY, creator, plain)
-        if payload is not OTHERWISE:
-            return payload
-    return general_get_or_create(
-        key,
-        creator,
-        expiration_time,
-        should_cache_fn,
-        creator_args,
-        in_place=in_place,
-        **settings,
-    )
-"""
-
-_GET_OR_CREATE_MULTI = """
-def get_or_create_multi(
-    keys, creator, expiration_time=None, should_cache_fn=None, **settings
-):
-    keys = list(keys)
-    if expiration_time is not None or settings:
-        return general_get_or_create_multi(
-            keys, creator, expiration_time, should_cache_fn, **settings
-        )
-    payloads = []
-    add = payloads.append
-    odd = []
-    now = clock.time()
-    for entry in map(entries.get, STORED_KEYS):
-        if entry is not None:
-            payload = entry.payload
-            if IS_CURRENT and entry.born <= now < entry.until:
-                MARK
-                add(payload)
-                continue
-        odd.append(len(payloads))
-        add(NO_VALUE)
-    if odd:
-        others = [keys[place] for place in odd]
-        made = general_get_or_create_multi(others, creator, None, should_cache_fn)
-        for place, payload in zip(odd, made):
-            payloads[place] = payload
-    return payloads
-"""
-
-_SOURCES = {
-    "get": _GET,
-    "get_multi": _GET_MULTI,
-    "get_or_create": _GET_OR_CREATE,
-    "get_or_create_multi": _GET_OR_CREATE_MULTI,
 }

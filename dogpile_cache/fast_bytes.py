@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from dogpile.cache.api import NO_VALUE, CachedValue
 from dogpile.cache.exception import BackendError
+from dogpile.cache.fast_templates import BYTES
 from dogpile.cache.policy import Policy, kept_for
 from dogpile.cache.storage import Storage
 
@@ -164,7 +165,7 @@ class BytesPath:
             words["WRITTEN"] = "write(stored, raw)"
 
         space: MutableMapping[str, Any] = region.__dict__
-        for name, source in _SOURCES.items():
+        for name, source in BYTES.items():
             method = getattr(kind, name)
             if getattr(own, name) is not method:
                 continue
@@ -255,6 +256,8 @@ def _texts(till: float, since: float, policy: Policy) -> tuple[str, str, int]:
     digits = len(str(int(since)))
     new = "9" * digits + "."
     newest = math.floor((since + policy.max_clock_skew - _MARGIN) * 10) / 10
+    if newest < 10.0 ** (digits - 1):
+        return _NOTHING_BETWEEN
     if newest < 10.0**digits:
         new = f"{newest:.1f}"
     old = "1" + "0" * (digits - 1) + "."
@@ -270,210 +273,3 @@ _LATEST = 1e15
 _NOTHING_BETWEEN = "1", "0", 0
 # Seconds; what is nearer to a limit is judged by numbers.
 _MARGIN = 0.001
-
-_GET = """
-def get(key, expiration_time=None, ignore_expiration=None):
-    until, version, _, _, _, _, _, tail, counted, each = known
-    if (
-        version is not shared.version
-        or clock.monotonic() >= until
-        or expiration_time is not None
-        or ignore_expiration is False
-    ):
-        payload = general_get(key, expiration_time, ignore_expiration)
-        arm()
-        return payload
-    stored = STORED
-    try:
-        raw = read(stored)
-    except BackendError as error:
-        raw = error
-    else:
-        try:
-            if len(raw) < LARGE:
-                head, _, pickled = OPENED.partition(b"|")
-                if head.endswith(tail) and IS_OURS:
-                    return loads(pickled)
-        except Exception:
-            pass
-        raw = peeked(raw)
-    return region._get(key, None, ignore_expiration, raw).payload
-"""
-
-_GET_OR_CREATE = """
-def get_or_create(
-    key,
-    creator,
-    expiration_time=None,
-    should_cache_fn=None,
-    creator_args=None,
-    *,
-    in_place=False,
-    **settings,
-):
-    until, version, since, till, oldest, newest, dot, tail, counted, each = known
-    raw = None
-    if (
-        version is shared.version
-        and clock.monotonic() < until
-        and since <= clock.time() < till
-        and expiration_time is None
-        and not settings
-    ):
-        stored = STORED
-        try:
-            raw = read(stored)
-        except BackendError as error:
-            raw = error
-        else:
-            try:
-                if len(raw) < LARGE:
-                    head, _, pickled = OPENED.partition(b"|")
-                    if (
-                        head.endswith(tail)
-                        and oldest <= head <= newest
-                        and head[dot] == 46
-                    ):
-                        return loads(pickled)
-            except Exception:
-                pass
-            raw = peeked(raw)
-    else:
-        arm()
-    return region._get_or_create(
-        key,
-        creator,
-        expiration_time,
-        should_cache_fn,
-        creator_args,
-        settings,
-        in_place=in_place,
-        raw=raw,
-    )
-"""
-
-_GET_MULTI = """
-def get_multi(keys, expiration_time=None, ignore_expiration=None):
-    until, version, _, _, _, _, _, tail, counted, each = known
-    if (
-        version is not shared.version
-        or clock.monotonic() >= until
-        or expiration_time is not None
-        or ignore_expiration is False
-        or not keys
-    ):
-        payloads = general_get_multi(keys, expiration_time, ignore_expiration)
-        arm()
-        return payloads
-    keys = list(keys)
-    stored_keys = keys_of(keys)
-    try:
-        raws = read_multi(stored_keys)
-    except BackendError as error:
-        return region._get_multi(keys, None, ignore_expiration, error)
-    try:
-        # All at once, as they mostly are alike.
-        heads, _, pickled = zip(*[OPENED.partition(b"|") for WANTED])
-        if (
-            b"".join(heads).count(counted) == each * len(heads)
-            and least <= min(heads)
-            and max(heads) < most
-        ):
-            return list(map(loads, pickled))
-    except Exception:
-        pass
-    payloads = []
-    add = payloads.append
-    odd = []
-    for WANTED:
-        if raw is None or raw is NO_VALUE:
-            add(NO_VALUE)
-            continue
-        try:
-            head, _, pickled = OPENED.partition(b"|")
-            if head.endswith(tail) and IS_OURS:
-                add(loads(pickled))
-                continue
-        except Exception:
-            pass
-        odd.append(len(payloads))
-        add(NO_VALUE)
-    if odd:
-        found = region._get_multi(
-            [keys[place] for place in odd],
-            None,
-            ignore_expiration,
-            [peeked(raws[place]) for place in odd],
-        )
-        for place, payload in zip(odd, found):
-            payloads[place] = payload
-    return payloads
-"""
-
-_GET_OR_CREATE_MULTI = """
-def get_or_create_multi(
-    keys, creator, expiration_time=None, should_cache_fn=None, **settings
-):
-    until, version, since, till, oldest, newest, dot, tail, counted, each = known
-    keys = list(keys)
-    raws = None
-    if (
-        version is shared.version
-        and clock.monotonic() < until
-        and since <= clock.time() < till
-        and expiration_time is None
-        and not settings
-        and keys
-    ):
-        stored_keys = keys_of(keys)
-        try:
-            raws = read_multi(stored_keys)
-        except BackendError as error:
-            raws = error
-        else:
-            try:
-                heads, _, pickled = zip(*[OPENED.partition(b"|") for WANTED])
-                if (
-                    b"".join(heads).count(counted) == each * len(heads)
-                    and oldest <= min(heads)
-                    and max(heads) <= newest
-                    and all([head[dot] == 46 for head in heads])
-                ):
-                    return list(map(loads, pickled))
-            except Exception:
-                pass
-            raws = list(map(peeked, raws))
-    else:
-        arm()
-    return region._get_or_create_multi(
-        keys, creator, expiration_time, should_cache_fn, settings, raws
-    )
-"""
-
-_PUT = """
-def put(key, value, **policy):
-    until, version, metadata, tail, ttl = writing
-    if version is not shared.version or clock.monotonic() >= until or policy:
-        general_put(key, value, **policy)
-        arm()
-        return value
-    stored = STORED
-    try:
-        raw = ENCODED
-    except Exception:
-        return general_put(key, value)
-    void(stored)
-    if last:
-        last.pop(stored, None)
-    WRITTEN
-    return value
-"""
-
-_SOURCES = {
-    "get": _GET,
-    "get_or_create": _GET_OR_CREATE,
-    "get_multi": _GET_MULTI,
-    "get_or_create_multi": _GET_OR_CREATE_MULTI,
-    "put": _PUT,
-    "set": _PUT.replace("put(", "set("),
-}

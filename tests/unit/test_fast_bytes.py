@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from dogpile.cache import NO_VALUE, CacheRegion
 from dogpile.cache.api import BytesBackend, Capabilities
@@ -413,6 +413,7 @@ def test_a_payload_of_any_size_is_found() -> None:
 
 
 @pytest.mark.parametrize("chain", ["pickle", "signed"])
+@example(start=1.98, lifetime=8.0, skew=0.0, lead=0.0, steps=[0.46, -0.44])
 @settings(max_examples=150, deadline=None)
 @given(
     start=st.sampled_from([2.0, 93.5, 9_999_950.3, 1_700_000_000.0, 1_700_000_000.05]),
