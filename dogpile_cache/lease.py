@@ -352,18 +352,18 @@ RENEWER = Renewer()
 def pauses() -> Callable[[], float]:
     """Return what gives the pauses between two looks at somebody's lease.
 
-    Short ones first, for creators that are quick; then a tenth of the time that
-    was waited for already, which is as much as a wait gets longer by them; at
-    most 250 ms.
+    Short ones first, for creators that are quick; then a fifteenth of the time
+    that was waited for already, which is as much as a wait gets longer by them;
+    at most 250 ms.
     """
-    steps = itertools.chain((0.0005, 0.001), _tenths(0.002))
+    steps = itertools.chain((0.0005, 0.001), _shares(0.002))
     return lambda: next(steps)
 
 
-def _tenths(shortest: float) -> Iterator[float]:
+def _shares(shortest: float) -> Iterator[float]:
     waited = 0.0
     while True:
-        pause = min(max(waited / 10, shortest), _LONGEST_PAUSE)
+        pause = min(max(waited / 15, shortest), _LONGEST_PAUSE)
         waited += pause
         yield pause
 
