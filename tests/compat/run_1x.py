@@ -16,7 +16,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -26,6 +25,10 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import outside_suites
 
 RELEASE = "dogpile.cache==1.5.0"
 HERE = Path(__file__).resolve().parent
@@ -81,36 +84,17 @@ def download(folder: Path) -> Path:
 
     :raises SystemExit: it cannot be had.
     """
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    done = subprocess.run(
-        [*command, "--no-binary", ":all:", "--dest", str(folder), RELEASE],
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    found = sorted(folder.glob("dogpile*cache-*.tar.gz"))
-    if done.returncode or not found:
-        sys.exit(f"the sdist of {RELEASE} cannot be downloaded; give it by --suite")
-    return found[0]
+    return outside_suites.download(RELEASE, folder, option="--suite")
 
 
 def unpack(sdist: Path, folder: Path) -> None:
     """Unpack the release's tests and its ``dogpile/testing``, with our conftest."""
-    with tarfile.open(sdist) as archive:
-        for member in archive:
-            path = PurePosixPath(*PurePosixPath(member.name).parts[1:])
-            if member.isfile() and is_wanted(path):
-                content = archive.extractfile(member)
-                if content is not None:
-                    target = folder / path
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(content.read())
+    outside_suites.unpack(sdist, folder, is_wanted)
     shutil.copyfile(HERE / "conftest_1x.py", folder / "conftest.py")
 
 
 def is_wanted(path: PurePosixPath) -> bool:
     """Return whether a file of the sdist takes part."""
-    if ".." in path.parts or path.is_absolute():
-        return False
     return path.parts[:1] == ("tests",) or path.parts[:2] == ("dogpile", "testing")
 
 
@@ -189,9 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
     # The suite mostly sleeps: more workers than processors pay.
     parser.add_argument("--workers", type=int, default=4, help="0: without xdist")
     known, options = parser.parse_known_args(arguments)
-    folder = known.folder.resolve() / "suite-1x"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder = outside_suites.emptied(known.folder / "suite-1x")
     differences = Differences.read(known.differences)
     unpack(known.suite or download(folder), folder)
     if known.workers:

@@ -16,19 +16,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.metadata
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import outside_suites
 import servers
 
 KINDS = ("memory", "sqlite", "memcached", "redis")
@@ -167,35 +165,8 @@ class DefaultTimeoutTests(SimpleTestCase):
 '''
 
 
-def download(folder: Path) -> Path:
-    """Fetch the sdist of the Django that is installed.
-
-    :raises SystemExit: it cannot be had.
-    """
-    release = f"django=={importlib.metadata.version('django')}"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    done = subprocess.run(
-        [*command, "--no-binary", "django", "--dest", str(folder), release],
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    found = sorted(folder.glob("[Dd]jango-*.tar.gz"))
-    if done.returncode or not found:
-        sys.exit(f"the sdist of {release} cannot be downloaded; give it by --sdist")
-    return found[0]
-
-
-def unpack(sdist: Path, folder: Path) -> Path:
-    """Unpack the tests, and add ours to them; return their folder."""
-    with tarfile.open(sdist) as archive:
-        for member in archive:
-            path = Path(*Path(member.name).parts[1:])
-            content = archive.extractfile(member) if member.isfile() else None
-            if content is None or path.parts[0] != "tests" or ".." in path.parts:
-                continue
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content.read())
+def add_ours(folder: Path) -> Path:
+    """Add our tests to those that are unpacked in a folder; return where they are."""
     tests = folder / "tests"
     (tests / "dogpile_settings.py").write_text(SETTINGS, encoding="utf-8")
     (tests / "cache" / "test_dogpile.py").write_text(TESTS, encoding="utf-8")
@@ -267,11 +238,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sdist", type=Path, help="where it is at hand")
     parser.add_argument("kinds", nargs="*", choices=[*KINDS, []], help="all if none")
     known = parser.parse_args(arguments)
-    folder = known.folder.resolve() / "suite-django"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    tests = unpack(known.sdist or download(folder), folder)
-    print(f"Django {importlib.metadata.version('django')}")
+    folder = outside_suites.emptied(known.folder / "suite-django")
+    release = outside_suites.installed("django")
+    sdist = known.sdist or outside_suites.download(release, folder)
+    outside_suites.unpack(sdist, folder, lambda path: path.parts[:1] == ("tests",))
+    tests = add_ours(folder)
+    print(release)
     is_well = True
     for kind in known.kinds or KINDS:
         with kept(kind, folder) as options:

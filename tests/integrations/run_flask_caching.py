@@ -1,6 +1,6 @@
 """Run Flask-Caching's own test-suite with ``compat.Cache`` in its place.
 
-    python tests/integrations/run_flask_caching.py --sdist flask_caching-2.5.1.tar.gz
+    python tests/integrations/run_flask_caching.py --folder FOLDER [--sdist SDIST]
 
 The tests of its backends and serializers are about classes of another package,
 cachelib, and are left out; the table in ``docs/flask_caching.toml`` names every other
@@ -13,8 +13,6 @@ import argparse
 import re
 import subprocess
 import sys
-import tarfile
-import tempfile
 from pathlib import Path
 
 if sys.version_info >= (3, 11):
@@ -23,8 +21,10 @@ else:
     import tomli as tomllib
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import outside_suites
 import servers
 
+RELEASE = "flask-caching==2.5.1"
 ROOT = Path(__file__).parents[2]
 DIFFERENCES = ROOT / "docs" / "flask_caching.toml"
 
@@ -90,15 +90,18 @@ def clock():
 def main() -> int:
     """Run the suite, and compare what failed with what may."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--sdist", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True, help="to unpack into")
+    parser.add_argument("--sdist", type=Path, help="where it is at hand")
     asked = parser.parse_args()
+    folder = outside_suites.emptied(asked.folder / "suite-flask-caching")
+    sdist = asked.sdist or outside_suites.download(RELEASE, folder)
+    outside_suites.unpack(sdist, folder, lambda path: path.parts[:1] == ("tests",))
     table = tomllib.loads(DIFFERENCES.read_text(encoding="utf-8"))
     redis = servers.redis_like(servers.find_redis())
     redis.port = REDIS_PORT
     try:
         redis.start()
-        with tempfile.TemporaryDirectory() as folder:
-            told = run(unpacked(asked.sdist, Path(folder)), table["left_out"])
+        told = run(with_ours(folder / "tests"), table["left_out"])
     finally:
         redis.stop()
     outcomes = {
@@ -121,12 +124,8 @@ def main() -> int:
     return int(failed != expected)
 
 
-def unpacked(sdist: Path, folder: Path) -> Path:
-    """Unpack the tests, with our module in the place of theirs."""
-    with tarfile.open(sdist) as archive:
-        members = [each for each in archive if "/tests/" in each.name]
-        archive.extractall(folder, members, filter="data")
-    [tests] = folder.glob("*/tests")
+def with_ours(tests: Path) -> Path:
+    """Put our module in the place of theirs; return the folder of the tests."""
     conftest = tests / "conftest.py"
     theirs = conftest.read_text(encoding="utf-8")
     conftest.write_text(CONFTEST + theirs + CLOCK, encoding="utf-8")

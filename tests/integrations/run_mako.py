@@ -11,52 +11,22 @@ as bad as one that fails.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import os
-import shutil
 import subprocess
 import sys
-import tarfile
 import xml.etree.ElementTree as ElementTree
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import outside_suites
 
 #: The class whose tests use the implementation "dogpile.cache".
 TESTS = "DogpileCacheTest"
 EXPECTED = 23
-# What its tests are made of: Mako reads a setting from the second.
+# What its tests are made of, and no module that could be imported for Mako's own:
+# Mako reads a setting from the second.
 WANTED = {"test/test_cache.py", "setup.cfg"}
-
-
-def download(folder: Path) -> Path:
-    """Fetch the sdist of the Mako that is installed.
-
-    :raises SystemExit: it cannot be had.
-    """
-    release = f"mako=={importlib.metadata.version('mako')}"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    done = subprocess.run(
-        [*command, "--no-binary", ":all:", "--dest", str(folder), release],
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    found = sorted(folder.glob("[Mm]ako-*.tar.gz"))
-    if done.returncode or not found:
-        sys.exit(f"the sdist of {release} cannot be downloaded; give it by --sdist")
-    return found[0]
-
-
-def unpack(sdist: Path, folder: Path) -> None:
-    """Unpack the tests, and no module that could be imported for Mako's own."""
-    with tarfile.open(sdist) as archive:
-        for member in archive:
-            path = PurePosixPath(*PurePosixPath(member.name).parts[1:])
-            if not member.isfile() or str(path) not in WANTED:
-                continue
-            content = archive.extractfile(member)
-            if content is not None:
-                target = folder / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(content.read())
 
 
 def run_tests(folder: Path) -> dict[str, str]:
@@ -91,10 +61,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, required=True, help="to unpack into")
     parser.add_argument("--sdist", type=Path, help="where it is at hand")
     known = parser.parse_args(arguments)
-    folder = known.folder.resolve() / "suite-mako"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    unpack(known.sdist or download(folder), folder)
+    folder = outside_suites.emptied(known.folder / "suite-mako")
+    release = outside_suites.installed("mako")
+    sdist = known.sdist or outside_suites.download(release, folder)
+    outside_suites.unpack(sdist, folder, lambda path: str(path) in WANTED)
     ended = run_tests(folder)
     for name, how in ended.items():
         if how != "passed":
