@@ -82,15 +82,48 @@ def _together(count: int, work: Callable[[], None]) -> None:
         thread.join(PATIENCE)
 
 
-def _crowd(place: Place, gate: Any, calls: Any, answers: Any, is_failing: bool) -> None:
+def _add_one(number: Any) -> None:
+    with number.get_lock():
+        number.value += 1
+
+
+def _count_who_wait(region: CacheRegion, waiting: Any) -> None:
+    """Count who waits for another's creation, once he can no longer miss its end.
+
+    That is who is in another thread's flight, and a process that was refused the
+    lease.
+    """
+    ops, flights = region.storage.ops, region.storage.flights
+    board, lease = flights.board, ops["lease"]
+    refused: list[Any] = []
+
+    def board_and_count(key: Any) -> Any:
+        flight, is_leader = board(key)
+        if not is_leader:
+            _add_one(waiting)
+        return flight, is_leader
+
+    def lease_and_count(*given: Any, **how: Any) -> Any:
+        found = lease(*given, **how)
+        if not (found.granted or refused):
+            refused.append(found)
+            _add_one(waiting)
+        return found
+
+    flights.board = board_and_count  # type: ignore[method-assign]
+    ops["lease"] = lease_and_count
+
+
+def _crowd(
+    place: Place, gate: Any, calls: Any, waiting: Any, answers: Any, is_failing: bool
+) -> None:
     region = place.region()
+    _count_who_wait(region, waiting)
     got: list[str] = []
 
     def create() -> str:
-        with calls.get_lock():
-            calls.value += 1
-        # Slow on purpose: all others have to arrive meanwhile.
-        time.sleep(1)
+        _add_one(calls)
+        wait_until(lambda: waiting.value >= 31, "all others to wait", PATIENCE)
         if is_failing:
             raise ValueError("no luck")
         return "value"
@@ -113,8 +146,9 @@ def _crowd(place: Place, gate: Any, calls: Any, answers: Any, is_failing: bool) 
 def test_four_processes_of_eight_threads_create_once(
     place: Place, is_failing: bool
 ) -> None:
-    gate, calls, answers = SPAWN.Barrier(4), SPAWN.Value("i", 0), SPAWN.Queue()
-    given = (place, gate, calls, answers, is_failing)
+    gate, answers = SPAWN.Barrier(4), SPAWN.Queue()
+    calls, waiting = SPAWN.Value("i", 0), SPAWN.Value("i", 0)
+    given = (place, gate, calls, waiting, answers, is_failing)
     crowd = [SPAWN.Process(target=_crowd, args=given) for _ in range(4)]
 
     for process in crowd:
@@ -137,14 +171,14 @@ def _doomed(place: Place, begun: Any) -> None:
     place.region(lease_time=2).get_or_create("doomed", create)
 
 
-def _heir(place: Place, gate: Any, calls: Any, answers: Any) -> None:
+def _heir(place: Place, gate: Any, calls: Any, waiting: Any, answers: Any) -> None:
     def create() -> str:
-        with calls.get_lock():
-            calls.value += 1
-        time.sleep(0.2)
+        _add_one(calls)
+        wait_until(lambda: waiting.value >= 3, "the others to wait", PATIENCE)
         return "value"
 
     region = place.region(lease_time=2)
+    _count_who_wait(region, waiting)
     gate.wait(PATIENCE)
     answers.put(region.get_or_create("doomed", create))
     region.close()
@@ -153,11 +187,11 @@ def _heir(place: Place, gate: Any, calls: Any, answers: Any) -> None:
 @pytest.mark.slow
 def test_one_of_those_who_wait_takes_over_from_a_killed_holder(place: Place) -> None:
     begun, gate = SPAWN.Event(), SPAWN.Barrier(4)
-    calls, answers = SPAWN.Value("i", 0), SPAWN.Queue()
+    calls, waiting, answers = SPAWN.Value("i", 0), SPAWN.Value("i", 0), SPAWN.Queue()
     holder = SPAWN.Process(target=_doomed, args=(place, begun))
     holder.start()
     assert begun.wait(PATIENCE)
-    given = (place, gate, calls, answers)
+    given = (place, gate, calls, waiting, answers)
     heirs = [SPAWN.Process(target=_heir, args=given) for _ in range(4)]
 
     for process in heirs:

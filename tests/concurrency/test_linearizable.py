@@ -25,6 +25,7 @@ from crowd import (
     pass_until_done,
     result,
     start,
+    wait_until,
 )
 from hypothesis import given, settings, strategies as st
 
@@ -160,11 +161,14 @@ class Threads:
 
     def end(self) -> None:
         """Let all end, and check what they were told."""
-        while not all(future.done() for future, _ in self.asked):
+
+        def is_over() -> bool:
             for creation in self.world.running:
                 creation.gate.set()
             self.clock.advance(0.01)
-            time.sleep(0.0005)
+            return all(future.done() for future, _ in self.asked)
+
+        wait_until(is_over)
         for future, number in self.asked:
             if future.exception(PATIENCE) is None:
                 self.world.found("get_or_create", result(future), number)
