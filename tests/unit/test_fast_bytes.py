@@ -3,52 +3,21 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings, strategies as st
+from shelf import CHAINS, Shelf, region_on
 
 from dogpile.cache import NO_VALUE, CacheRegion
-from dogpile.cache.api import BytesBackend, Capabilities
+from dogpile.cache.api import Capabilities
 from dogpile.cache.backends.memcached_settings import mangle_key, mangle_keys
 from dogpile.cache.codecs import plain
 from dogpile.cache.exception import BackendUnavailable
 from dogpile.cache.testing import FakeClock
 
 KEYS = ("a", "b", "c")
-
-
-class Shelf(BytesBackend):
-    """Bytes in a dictionary that other regions may share, and a count of reads."""
-
-    capabilities = Capabilities(multi=True)
-
-    def __init__(self, arguments: Any) -> None:
-        self.stored: dict[Any, bytes] = arguments["stored"]
-        self.reads = 0
-        self.fault: Exception | None = None
-
-    def get_serialized(self, key: Any) -> Any:
-        return self.get_serialized_multi([key])[0]
-
-    def get_serialized_multi(self, keys: Sequence[Any]) -> list[Any]:
-        self.reads += 1
-        if self.fault is not None:
-            raise self.fault
-        return [self.stored.get(key, NO_VALUE) for key in keys]
-
-    def set_serialized(self, key: Any, value: bytes) -> None:
-        self.stored[key] = value
-
-    def get(self, key: Any) -> Any:
-        return self.get_serialized(key)
-
-    def set(self, key: Any, value: Any) -> None:
-        self.stored[key] = value
-
-    def delete(self, key: Any) -> None:
-        self.stored.pop(key, None)
 
 
 class Away(Shelf):
@@ -73,23 +42,6 @@ def answer(act: Callable[[], Any]) -> Any:
         return Refused
 
 
-def region_on(
-    stored: dict[Any, bytes],
-    clock: FakeClock,
-    *,
-    kind: type[Shelf] = Shelf,
-    is_short: bool = True,
-    **how: Any,
-) -> CacheRegion:
-    how.setdefault("expiration_time", 60)
-    region = CacheRegion("pages", clock=clock).configure(
-        kind, arguments={"stored": stored}, **how
-    )
-    if not is_short:
-        region.on("*", lambda event: None)
-    return region
-
-
 def shelf_of(region: CacheRegion) -> Shelf:
     shelf = region.actual_backend
     assert isinstance(shelf, Shelf)
@@ -102,14 +54,6 @@ def armed(region: CacheRegion) -> CacheRegion:
         region.get("nothing")
         answer(lambda: region.get_or_create("nothing", refuse))
     return region
-
-
-CHAINS: dict[str, dict[str, Any]] = {
-    "pickle": {},
-    "json": {"serializer": "json"},
-    "signed": {"signing_key": b"0123456789abcdef"},
-    "compressed": {"compressor": "zlib", "compress_above": 10},
-}
 
 
 @pytest.mark.parametrize("chain", CHAINS)

@@ -6,55 +6,32 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from shelf import CHAINS, Shelf, region_on
 
 from dogpile.cache import NO_VALUE, CacheRegion
-from dogpile.cache.api import BytesBackend, Capabilities
+from dogpile.cache.api import Capabilities
 from dogpile.cache.exception import BackendUnavailable, Unserializable
 from dogpile.cache.testing import FakeClock
 
-CHAINS: dict[str, dict[str, Any]] = {
-    "pickle": {},
-    "json": {"serializer": "json"},
-    "signed": {"signing_key": b"0123456789abcdef"},
-    "compressed": {"compressor": "zlib", "compress_above": 10},
-}
 
-
-class Keeping(BytesBackend):
+class Keeping(Shelf):
     """Bytes in a dictionary, each with the seconds that it is kept for."""
 
     capabilities = Capabilities(multi=True, ttl=True)
 
     def __init__(self, arguments: Any) -> None:
-        self.stored: dict[Any, bytes] = {}
+        super().__init__(arguments)
         self.kept_for: dict[Any, float | None] = {}
-        self.fault: Exception | None = None
-
-    def get_serialized(self, key: Any) -> Any:
-        return self.stored.get(key, NO_VALUE)
 
     def set_serialized(self, key: Any, value: bytes, ttl: float | None = None) -> None:
         if self.fault is not None:
             raise self.fault
-        self.stored[key] = value
+        super().set_serialized(key, value)
         self.kept_for[key] = ttl
 
-    def get(self, key: Any) -> Any:
-        return self.get_serialized(key)
 
-    def set(self, key: Any, value: Any) -> None:
-        self.stored[key] = value
-
-    def delete(self, key: Any) -> None:
-        self.stored.pop(key, None)
-
-
-def region_on(clock: FakeClock, *, is_short: bool = True, **how: Any) -> CacheRegion:
-    how.setdefault("expiration_time", 60)
-    region = CacheRegion("pages", clock=clock).configure(Keeping, **how)
-    if not is_short:
-        region.on("*", lambda event: None)
-    return region
+def region_keeping(clock: FakeClock, **how: Any) -> CacheRegion:
+    return region_on({}, clock, kind=Keeping, **how)
 
 
 def backend_of(region: CacheRegion) -> Keeping:
@@ -101,8 +78,8 @@ def test_both_ways_store_the_same_bytes(
     chain: str, payload: Any, start: float, how: dict[str, Any], is_invalidated: bool
 ) -> None:
     clock = FakeClock(start)
-    short = region_on(clock, **CHAINS[chain], **how)
-    general = region_on(clock, is_short=False, **CHAINS[chain], **how)
+    short = region_keeping(clock, **CHAINS[chain], **how)
+    general = region_keeping(clock, is_short=False, **CHAINS[chain], **how)
     if is_invalidated:
         short.invalidate()
         mark = short.storage.marks.last(short.storage.record)
@@ -117,7 +94,7 @@ def test_both_ways_store_the_same_bytes(
 @pytest.mark.parametrize("chain", CHAINS)
 class TestAPut:
     def test_takes_the_short_way(self, chain: str) -> None:
-        region = armed(region_on(FakeClock(), **CHAINS[chain]))
+        region = armed(region_keeping(FakeClock(), **CHAINS[chain]))
         forbid_the_general_way(region)
 
         assert region.put("a", [1]) == [1]
@@ -127,7 +104,7 @@ class TestAPut:
 
     def test_is_fresh_for_as_long_as_the_region_says(self, chain: str) -> None:
         clock = FakeClock()
-        region = armed(region_on(clock, **CHAINS[chain]))
+        region = armed(region_keeping(clock, **CHAINS[chain]))
         region.put("a", 1)
 
         clock.advance(59)
@@ -137,7 +114,7 @@ class TestAPut:
         assert (young, region.get_or_create("a", lambda: 2)) == (1, 2)
 
     def test_after_an_invalidation_is_good(self, chain: str) -> None:
-        region = armed(region_on(FakeClock(), **CHAINS[chain]))
+        region = armed(region_keeping(FakeClock(), **CHAINS[chain]))
         region.put("old", 1)
         region.invalidate()
 
@@ -148,7 +125,7 @@ class TestAPut:
     def test_is_not_overwritten_by_a_creation_that_began_before(
         self, chain: str
     ) -> None:
-        region = armed(region_on(FakeClock(), **CHAINS[chain]))
+        region = armed(region_keeping(FakeClock(), **CHAINS[chain]))
 
         def create() -> str:
             forbid_the_general_way(region)
@@ -159,7 +136,7 @@ class TestAPut:
         assert region.get("a") == "put meanwhile"
 
     def test_of_what_cannot_be_stored_says_so(self, chain: str) -> None:
-        region = armed(region_on(FakeClock(), **CHAINS[chain]))
+        region = armed(region_keeping(FakeClock(), **CHAINS[chain]))
         region.put("a", 1)
 
         with pytest.raises(Unserializable, match="'a'"):
@@ -169,7 +146,7 @@ class TestAPut:
 
     def test_with_settings_of_its_own_heeds_them(self, chain: str) -> None:
         clock = FakeClock()
-        region = armed(region_on(clock, **CHAINS[chain]))
+        region = armed(region_keeping(clock, **CHAINS[chain]))
         region.put("a", 1, expiration_time=5)
         region.set("b", 1, tags=["t"])
 
@@ -182,10 +159,12 @@ class TestAPut:
 
 class TestWhoMayHaveIt:
     def test_a_way_that_somebody_kept_goes_along(self) -> None:
-        region = armed(region_on(FakeClock()))
+        region = armed(region_keeping(FakeClock()))
         put, store = region.put, region.set
 
-        region.configure(Keeping, replace_existing_backend=True)
+        region.configure(
+            Keeping, arguments={"stored": {}}, replace_existing_backend=True
+        )
         put("a", 1)
         store("b", 2)
 
@@ -196,7 +175,9 @@ class TestWhoMayHaveIt:
             def put(self, key: Any, value: Any, **policy: Any) -> Any:
                 return super().put(f"own {key}", value, **policy)
 
-        region = armed(Own(clock=FakeClock()).configure(Keeping))
+        region = armed(
+            Own(clock=FakeClock()).configure(Keeping, arguments={"stored": {}})
+        )
         region.put("a", 1)
         region.set("b", 2)
 
@@ -208,7 +189,7 @@ class TestWhoMayHaveIt:
         ]
 
     def test_who_listens_hears_of_it(self) -> None:
-        region = armed(region_on(FakeClock()))
+        region = armed(region_keeping(FakeClock()))
         heard: list[Any] = []
         region.on("put", lambda event: heard.append(event.key))
 
@@ -217,7 +198,7 @@ class TestWhoMayHaveIt:
         assert heard == ["a"]
 
     def test_a_fault_of_the_backend_is_told(self) -> None:
-        region = armed(region_on(FakeClock()))
+        region = armed(region_keeping(FakeClock()))
         backend_of(region).fault = BackendUnavailable("shelf", "set", "it fell down")
 
         with pytest.raises(BackendUnavailable, match="it fell down"):

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -256,6 +257,14 @@ def guard_on(clock: FakeClock) -> Guard:
     return Guard("far", clock, lambda: ("record", b"other"))
 
 
+def one_tries(clock: FakeClock, guard: Guard, held: Held) -> Future[Any]:
+    """Have a thread try whether the backend is there again, and be held there."""
+    clock.advance(5)
+    trying = start(guard.wrap("get", held.ops), "a")
+    assert held.is_in.wait(PATIENCE)
+    return trying
+
+
 @pytest.mark.parametrize("wrap", ["wrap", "wrap_read"])
 def test_an_answer_to_a_question_of_before_does_not_close_it(
     clock: FakeClock, wrap: str
@@ -278,9 +287,7 @@ def test_an_answer_to_a_question_of_before_does_not_close_it(
 def test_what_is_refused_while_one_tries_is_made_up_for(clock: FakeClock) -> None:
     guard, held = guard_on(clock), Held("get")
     guard.failed("get", ("a",))
-    clock.advance(5)
-    trying = start(guard.wrap("get", held.ops), "a")
-    assert held.is_in.wait(PATIENCE)
+    trying = one_tries(clock, guard, held)
 
     with pytest.raises(BackendUnavailable):
         guard.wrap("delete", held.ops)("key")
@@ -297,9 +304,7 @@ def test_what_is_missed_again_during_the_replay_is_made_up_for_again(
 ) -> None:
     guard, held = guard_on(clock), Held("delete_multi")
     guard.failed("delete", ("key",))
-    clock.advance(5)
-    trying = start(guard.wrap("get", held.ops), "a")
-    assert held.is_in.wait(PATIENCE)
+    trying = one_tries(clock, guard, held)
 
     with pytest.raises(BackendUnavailable):
         guard.wrap("delete", held.ops)("key")
@@ -430,9 +435,7 @@ def test_a_refusal_tells_what_was_asked_for_and_why_it_was_not(
 def test_a_refusal_while_one_tries_says_so(clock: FakeClock) -> None:
     guard, held = guard_on(clock), Held("get")
     guard.failed("get", ("a",))
-    clock.advance(5)
-    trying = start(guard.wrap("get", held.ops), "a")
-    assert held.is_in.wait(PATIENCE)
+    trying = one_tries(clock, guard, held)
 
     with pytest.raises(BackendUnavailable, match="the next try is under way"):
         guard.wrap("delete", held.ops)("key")
