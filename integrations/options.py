@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -194,6 +194,18 @@ def read_view(fn: Any) -> Any:
             f"{fn.__name__} is a class: decorate its method, or what as_view() returns"
         )
     raise ValidationError(f"a view is decorated, a function or a method, not {fn!r}")
+
+
+def readable_twice(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a function, of which none is used up by being read.
+
+    >>> readable_twice({"tags": map(str, [1, 2])})
+    {'tags': ('1', '2')}
+    """
+    return {
+        name: tuple(value) if isinstance(value, Iterator) else value
+        for name, value in options.items()
+    }
 
 
 def check_function(fn: Any, region: Any, options: Mapping[str, Any]) -> None:

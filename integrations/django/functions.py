@@ -17,7 +17,7 @@ from dogpile.cache.integrations.django.model_tags import listed, tag_names
 from dogpile.cache.integrations.django.rows import keyed_all, meant_all
 from dogpile.cache.integrations.django.snapshots import ahas_old_view, has_old_view
 from dogpile.cache.integrations.django.transactions import written_tags
-from dogpile.cache.integrations.options import check_function
+from dogpile.cache.integrations.options import check_function, readable_twice
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,7 +67,7 @@ def cached(
         expiration_time, (staticmethod, classmethod)
     ):  # it bears no parentheses
         return cached(None, region=region, tags=tags, **options)(expiration_time)
-    options["expiration_time"] = expiration_time
+    options = readable_twice({**options, "expiration_time": expiration_time})
     readable = [_readable(tag) for tag in listed(tags)]
 
     def decorate(fn: Any) -> Any:

@@ -18,6 +18,7 @@ from dogpile.cache.integrations.options import (
     check_function,
     read_names,
     read_view,
+    readable_twice,
     refuse_negative,
 )
 from dogpile.cache.integrations.pages import read_options, view_tags
@@ -273,7 +274,7 @@ class DogpileCache:
         :param region: its name; the default one without.
         :param options: of ``cache_on_arguments()``.
         """
-        options["expiration_time"] = expiration_time
+        options = readable_twice({**options, "expiration_time": expiration_time})
 
         def decorate(*given: Any, **named: Any) -> Any:
             # More, or less, than a function: it bears no parentheses.
