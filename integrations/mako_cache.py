@@ -29,6 +29,7 @@ from dogpile.cache.integrations.mako_settings import (
     names_of,
     seconds_of,
     unknown_of_tag,
+    value_of,
 )
 from dogpile.cache.integrations.mako_text import Unstored, read, render, written
 from dogpile.cache.integrations.options import near
@@ -279,23 +280,18 @@ class DogpileCacheImpl(CacheImplBase):
                 "hand over yours, as context=context"
             )
         digest = blake2b(f"{page}\0".encode(), digest_size=16)
+        where = f"{self._where}: the section {self._name_of(key)!r}"
         for name in names:
-            text = self._from_context(name, context)
+            text = self._canonical("vary", value_of(name, context, where))
             digest.update(f"{name}={text}\0".encode("utf-8", "surrogatepass"))
         return f"~{digest.hexdigest()}"
 
-    def _from_context(self, path: str, context: Any) -> str:
-        name, *steps = path.split(".")
-        try:
-            value = context[name]
-        except KeyError:
-            self._warn(
-                path, f"cache_vary names {name!r}, which the context does not have"
-            )
-            return ""
-        for step in steps:
-            value = getattr(value, step)
-        return self._canonical("vary", value)
+    def _name_of(self, key: Any) -> Any:
+        """Return what the template calls a section."""
+        for section in self._sections:
+            if section.key == key:
+                return section.name.removeprefix(_SECTION)
+        return key
 
     def _canonical(self, what: str, value: Any) -> str:
         try:

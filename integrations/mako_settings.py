@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mako.runtime import UNDEFINED  # type: ignore[import-untyped]  # no types
+
 from dogpile.cache import Policy, ValidationError
 from dogpile.cache.integrations.options import near, read_seconds, spelled_seconds
 
@@ -21,6 +23,10 @@ _OF_LOOKUPS = frozenset(
         *("cache_args", "cache_impl", "cache_enabled"),
         *("cache_type", "cache_dir", "cache_url"),
     }
+)
+# What Mako itself puts into a context: seldom what a name was meant to be.
+_MAKOS = frozenset(
+    {"caller", "capture", "local", "loop", "next", "pageargs", "parent", "self"}
 )
 _PLAIN = frozenset({int, float})
 
@@ -89,6 +95,35 @@ def names_of(option: str, given: Any, where: str) -> list[str]:
         )
     parts = given.split(",") if isinstance(given, str) else given
     return [str(part).strip() for part in parts if str(part).strip()]
+
+
+def value_of(path: str, context: Any, where: str) -> Any:
+    """Return what a section varies by.
+
+    :param path: a name in the context, and what is asked of its value.
+    :param where: the template and the section, for the error.
+    :raises ValidationError: the context, or the value, has nothing of that name:
+        all who are to be told apart would get one text.
+    """
+    name, *steps = path.split(".")
+    try:
+        value = context[name]
+    except KeyError:
+        value = UNDEFINED
+    if value is UNDEFINED:
+        hint = near(name, {*context.keys()} - _MAKOS)
+        raise ValidationError(
+            f"{where} has cache_vary={path!r}, and the context has no {name!r}{hint}; "
+            "give it to render(), None where there is none"
+        )
+    for step in steps:
+        try:
+            value = getattr(value, step)
+        except AttributeError as error:
+            raise ValidationError(
+                f"{where} has cache_vary={path!r}: {error}"
+            ) from error
+    return value
 
 
 def seconds_of(option: str, given: Any, where: str) -> Any:

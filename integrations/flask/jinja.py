@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flask import Flask
@@ -151,12 +151,16 @@ def _key(stem: str, name: Any, vary: Any) -> Any:
 
 
 def _refuse_undefined(option: str, value: Any) -> None:
-    for each in value if isinstance(value, (list, tuple)) else (value,):
-        if isinstance(each, Undefined):
-            raise ValidationError(
-                f"{option} has a value that is undefined: misspelt, or not given to "
-                "the template"
-            )
+    if isinstance(value, Undefined):
+        raise ValidationError(
+            f"{option} has a value that is undefined: misspelt, or not given to "
+            "the template"
+        )
+    if isinstance(value, Mapping):
+        _refuse_undefined(option, [*value, *value.values()])
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for each in value:
+            _refuse_undefined(option, each)
 
 
 def _seconds(name: Any, value: Any) -> Any:

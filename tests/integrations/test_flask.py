@@ -619,6 +619,8 @@ class TestJinja:
             ("'a', tags=5", "tags takes names, not 5"),
             ("'a', tags=[nope]", "tags has a value that is undefined"),
             ("'a', vary=[nope]", "vary has a value that is undefined"),
+            ("'a', vary=[[1, nope]]", "vary has a value that is undefined"),
+            ("'a', vary={'k': (nope,)}", "vary has a value that is undefined"),
             ("'a', vary=odd", "vary is given a object, .* name one of its attributes"),
         ],
     )

@@ -833,16 +833,23 @@ class TestTags:
 
         assert pages[:5] == pages[5:] == [["1"], ["2"], ["3"], ["4"], ["5"]]
 
-    def test_vary_by_what_is_not_there_is_told(
-        self, region: CacheRegion, made: Calls
+    @pytest.mark.parametrize(
+        ("vary", "message"),
+        [
+            ("locael", "no 'locael'; did you mean 'locale'"),
+            ("user.nam", "cache_vary='user.nam': .* no attribute 'nam'"),
+        ],
+    )
+    def test_vary_by_what_is_not_there_is_refused(
+        self, region: CacheRegion, made: Calls, vary: str, message: str
     ) -> None:
-        template = self.template(region, 'cache_vary="locael"')
+        template = self.template(region, f'cache_vary="{vary}"')
 
-        with pytest.warns(UserWarning, match="cache_vary names 'locael'") as told:
-            pages = [words(template, locale="de", made=made) for _ in range(2)]
+        with pytest.raises(ValidationError, match=message) as caught:
+            template.render(locale="de", user=object(), made=made)
 
-        assert len(told) == 1
-        assert pages == [["1"], ["1"]]
+        assert str(caught.value).startswith("the template '/a.html': the section 'a' ")
+        assert made.count == 0
 
     def test_vary_by_what_has_no_canonical_text_is_refused(
         self, region: CacheRegion, made: Calls
