@@ -30,7 +30,10 @@ ENGINE = Engine(
     loaders=[
         (
             "django.template.loaders.locmem.Loader",
-            {"form.html": "<form>{% csrf_token %}</form>"},
+            {
+                "form.html": "<form>{% csrf_token %}</form>",
+                "misspelt.html": '{% cached "nav" 9 vary=usr.pk %}{% endcached %}',
+            },
         )
     ],
 )
@@ -328,9 +331,13 @@ def test_odd_tags_are_refused(source: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("source", "error", "message"),
     [
-        ('"a" seconds', ConfigurationError, "seconds second, not ''"),
+        ('"a" seconds', ConfigurationError, "no variable seconds, as its seconds"),
+        ('"a" -5', ValidationError, r'{% cached "a" %} in a template: .* is -5'),
+        ('"a" 1 grace="much"', ValidationError, "grace takes seconds, or a text"),
+        ('"a" 1 vary=thing', ValidationError, "vary is given a object, which"),
+        ('"" 1', ConfigurationError, "it has no name"),
         ('1 "a"', ConfigurationError, "takes the name first and seconds second"),
-        ("sidebar 1", ConfigurationError, "there is no variable sidebar"),
+        ("sidebar 1", ConfigurationError, "there is no variable sidebar, as its name"),
         ('"a" 1 grace=-1', ValidationError, "grace is -1"),
         ('"a" 1 region="defalt"', ConfigurationError, "did you mean 'default'"),
         ('"a" 1 tags=1', ValidationError, "tags takes names"),
@@ -343,4 +350,70 @@ def test_odd_values_are_refused(
     page = Page("{% cached " + source + " %}{% endcached %}")
 
     with pytest.raises(error, match=message):
-        page(rows=Book.objects.all())
+        page(rows=Book.objects.all(), thing=object())
+
+
+STRICT = Engine(
+    builtins=["dogpile.cache.integrations.django.templatetags.dogpile_cache"],
+    string_if_invalid="what %s?",
+)
+
+
+@pytest.mark.parametrize("engine", [ENGINE, STRICT])
+@pytest.mark.parametrize(
+    ("options", "variable"),
+    [
+        ("vary=usr.pk", "usr.pk, as vary="),
+        ("vary=user.pkk", "user.pkk, as vary="),
+        ("vary=user.asked", "user.asked, as vary="),
+        ("vary=usr|lower", r"usr\|lower, as vary="),
+        ("vary=user.pk|default:usr", r"user.pk\|default:usr, as vary="),
+        ("tags=nosuch", "nosuch, as tags="),
+        ("region=nosuch", "nosuch, as region="),
+        ("grace=nosuch", "nosuch, as grace="),
+    ],
+)
+def test_what_is_unknown_is_no_value_for_all(
+    engine: Engine, options: str, variable: str
+) -> None:
+    template = engine.from_string(
+        '{% cached "a" 9 ' + options + " %}{{ user.pk }}{% endcached %}"
+    )
+    context = Context({"user": {"pk": 1, "asked": lambda what: what}})
+
+    with pytest.raises(ConfigurationError, match=f"no variable {variable}"):
+        template.render(context)
+
+
+def test_the_error_names_template_and_part() -> None:
+    template = ENGINE.get_template("misspelt.html")
+
+    with pytest.raises(ConfigurationError, match=r'"nav" %} in misspelt\.html: there'):
+        template.render(Context())
+
+
+def test_what_is_none_or_has_a_default_is_a_value() -> None:
+    page = Page(
+        '{% cached "a" 9 vary=pk|default:of %}{{ called }}{% endcached %}'
+        '{% cached "b" 9 vary=of tags=tags|default_if_none:"" %}{{ called }}'
+        "{% endcached %}"
+    )
+
+    assert [page(of=None), page(of=None), page(of=1)] == ["12", "12", "34"]
+
+
+def test_a_lookup_leaves_the_context_as_it_was() -> None:
+    page = Page('{% cached "a" 9 vary=1 %}{{ nothing }}{% endcached %}{{ called }}')
+
+    assert page() == "1"
+
+
+def test_durations_may_be_texts(clock: FakeClock) -> None:
+    page = Page('{% cached "a" "5m" grace="1h" %}{{ called }}{% endcached %}')
+    page()
+
+    clock.advance(299)
+    before = page()
+    clock.advance(2)
+
+    assert [before, page()] == ["1", "2"]

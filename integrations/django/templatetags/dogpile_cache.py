@@ -17,17 +17,25 @@ from django.template.defaulttags import CsrfTokenNode
 from django.template.loader_tags import BlockNode
 from django.utils.safestring import SafeString, mark_safe
 
-from dogpile.cache import CacheRegion, ConfigurationError
+from dogpile.cache import (
+    CacheRegion,
+    ConfigurationError,
+    Policy,
+    UncacheableArgument,
+    ValidationError,
+)
 from dogpile.cache.integrations.django import apart
+from dogpile.cache.integrations.django.expressions import read
 from dogpile.cache.integrations.django.fragments import (
     OfClient,
     fragment,
     fragment_tag,
 )
+from dogpile.cache.integrations.django.handler import regions
 from dogpile.cache.integrations.django.model_tags import listed, tag_names
 from dogpile.cache.integrations.django.rows import keyed
 from dogpile.cache.integrations.django.tokens import watch_token
-from dogpile.cache.integrations.options import near, refuse_negative
+from dogpile.cache.integrations.options import near, read_seconds
 
 register: template.Library = template.Library()
 
@@ -136,33 +144,44 @@ class CachedNode(template.Node):
 
     def render(self, context: Context) -> SafeString:
         """Return the text, rendered if need be."""
-        name, *seconds = (each.resolve(context) for each in self._positional)
-        if _is_missing(name, context):
-            raise ConfigurationError(
-                f"{{% cached %}} in {self._template or 'a template'} has no name: "
-                f"there is no variable {self._positional[0]}; names stand in quotes, "
-                'as in {% cached "nav" 300 %}'
-            )
-        options = {key: each.resolve(context) for key, each in self._options.items()}
-        region = options.get("region") or None
-        tags = tag_names(_separated(options.get("tags")))
-        key = _named_fragment.key(
-            f"{self._template}:{self._source}",
-            str(name),
-            _plain(options.get("vary")),
-            apart.locale(),
-        )
-        policy = {"grace": options["grace"]} if "grace" in options else {}
-        refuse_negative(policy)
-        made = fragment(
-            key,
-            lambda: self._rendered(context),
-            _seconds(seconds, self._template),
-            region=region,
-            tags=(fragment_tag(str(name)), *tags),
-            **policy,
-        )
+        try:
+            name = self._name(context)
+            key, seconds, options = self._read(name, context)
+        except ConfigurationError as error:
+            kind = type(error) if type(error) is ValidationError else ConfigurationError
+            raise kind(
+                f"{{% cached {self._positional[0]} %}} in "
+                f"{self._template or 'a template'}: {error}"
+            ) from error
+        made = fragment(key, lambda: self._rendered(context), seconds, **options)
         return mark_safe(made)  # noqa: S308 - the template has escaped it
+
+    def _name(self, context: Context) -> str:
+        name = read(self._positional[0], context, "its name")
+        if name is None or name == "":
+            raise ValidationError(
+                'it has no name: names stand in quotes, as in {% cached "nav" 300 %}'
+            )
+        return str(name)
+
+    def _read(self, name: str, context: Context) -> tuple[str, Any, dict[str, Any]]:
+        """Return the key, the seconds, and what else ``fragment()`` takes."""
+        seconds = [read(each, context, "its seconds") for each in self._positional[1:]]
+        given = {
+            option: read(each, context, f"{option}=")
+            for option, each in self._options.items()
+        }
+        region = given.get("region") or None
+        if region is not None:
+            regions.region(region)  # which says if there is none
+        key = _key(f"{self._template}:{self._source}", name, given.get("vary"))
+        options: dict[str, Any] = {
+            "region": region,
+            "tags": (fragment_tag(name), *tag_names(_separated(given.get("tags")))),
+        }
+        if "grace" in given:
+            options["grace"] = _checked("grace", given["grace"])
+        return key, _seconds(seconds), options
 
     def _rendered(self, context: Context) -> str:
         with watch_token(context) as watch:
@@ -175,10 +194,15 @@ class CachedNode(template.Node):
         return str(getattr(origin, "template_name", None) or "")
 
 
-def _is_missing(value: Any, context: Context) -> bool:
-    """Return whether a value stands for a variable that is not there."""
-    whole = context.template
-    return bool(value == ("" if whole is None else whole.engine.string_if_invalid))
+def _key(stem: str, name: str, vary: Any) -> Any:
+    try:
+        return _named_fragment.key(stem, name, _plain(vary), apart.locale())
+    except UncacheableArgument as error:
+        raise ValidationError(
+            f"vary is given a {error.kind}, which has not the same text in every "
+            "process: name one of its attributes, or give its class a method "
+            "__cache_key__()"
+        ) from None
 
 
 def _separated(tags: Any) -> list[Any]:
@@ -197,13 +221,23 @@ def _plain(value: Any) -> Any:
     return keyed(value, "cached")
 
 
-def _seconds(given: list[Any], name: str) -> Any:
+def _seconds(given: list[Any]) -> Any:
     if not given or given[0] is None:
         return None
-    if isinstance(given[0], str):
-        raise ConfigurationError(
-            f"{{% cached %}} in {name or 'a template'} takes the name first and "
-            f"seconds second, not {given[0]!r}: is a variable unknown, or an option "
-            "without its name?"
-        )
-    return given[0]
+    try:
+        return _checked("expiration_time", given[0])
+    except ValidationError as error:
+        if not isinstance(given[0], str) or given[0].strip()[:1] in _OF_NUMBERS:
+            raise
+        raise ValidationError(
+            f"it takes the name first and seconds second, not {given[0]!r}: is an "
+            "option without its name?"
+        ) from error
+
+
+_OF_NUMBERS = frozenset("-0123456789")
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Return a duration in seconds; a text such as ``"5m"`` is read."""
+    return getattr(Policy().merged({name: read_seconds(name, value)}), name)
