@@ -14,7 +14,9 @@ from dogpile.cache import (
     Clock,
     Creation,
     Policy,
+    UncacheableArgument,
     ValidationError,
+    canonical_text,
 )
 from dogpile.cache.integrations import http
 from dogpile.cache.integrations.options import (
@@ -111,12 +113,25 @@ def _read_key(key: Any) -> Any:
     @functools.wraps(key)
     def checked(*given: Any) -> str:
         found = key(*given)
-        if isinstance(found, (str, int)) and found != "":
-            return str(found)
-        # All pages would be one.
+        text = _text_of(found)
+        if text:
+            return text
+        # All pages would be one, or each rendering another one.
         raise ValidationError(f"key takes {what}: {key!r} returned {found!r}")
 
     return checked
+
+
+def _text_of(found: Any) -> str:
+    """Return a text that stands for a value in every process; ``""`` for none."""
+    if found is None:
+        return ""
+    if isinstance(found, (str, int)) or type(found).__str__ is not object.__str__:
+        return str(found)
+    try:
+        return canonical_text(found)
+    except UncacheableArgument:
+        return ""
 
 
 def view_tags(name: str, view_args: Mapping[str, Any]) -> tuple[str, ...]:

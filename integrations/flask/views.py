@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import Any
+from urllib.parse import quote
 
 from flask import Flask, Request, Response
 from flask.globals import request_ctx
@@ -103,7 +104,8 @@ def _key_of(asked: Request, options: ViewOptions, query: str) -> str:
     path = asked.path
     if options.key is not None:
         path = options.key() if callable(options.key) else options.key
-        path, query = f"={path}", ""
+        # Another view's key may have the same text.
+        path, query = f"={quote(asked.endpoint or '', safe='')}={path}", ""
     return http.page_key(
         asked.scheme,
         asked.host,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -11,6 +14,7 @@ pytest.importorskip("flask")
 
 from flask import Flask
 
+from dogpile.cache import ValidationError
 from dogpile.cache.integrations.flask import DogpileCache
 
 MEMORY = {"backend": "memory"}
@@ -26,6 +30,44 @@ def app(cache: DogpileCache) -> Flask:
     app = Flask("site")
     cache.init_app(app)
     return app
+
+
+class TestKeys:
+    def test_views_with_one_key_have_their_own_pages(
+        self, cache: DogpileCache, app: Flask
+    ) -> None:
+        for name in ("rooms", "people"):
+            view = cache.cached(60, key=lambda: "en")(lambda name=name: name)
+            app.add_url_rule(f"/{name}", name, view)
+        client = app.test_client()
+
+        told = [client.get(f"/{name}").text for name in ("rooms", "people") * 2]
+
+        assert told == ["rooms", "people", "rooms", "people"]
+
+    @pytest.mark.parametrize(
+        "key", [UUID(int=7), Decimal("1.50"), date(2026, 5, 4), ("en", 5), 0, b"x"]
+    )
+    def test_whatever_has_a_text_may_be_a_key(
+        self, cache: DogpileCache, app: Flask, key: Any
+    ) -> None:
+        made: list[int] = []
+        app.add_url_rule(
+            "/", "page", cache.cached(60, key=lambda: key)(lambda: str(made.append(1)))
+        )
+
+        assert {app.test_client().get("/").status_code for _ in range(2)} == {200}
+        assert made == [1]
+
+    @pytest.mark.parametrize("key", [None, "", object(), [object()]])
+    def test_what_has_none_is_refused(
+        self, cache: DogpileCache, app: Flask, key: Any
+    ) -> None:
+        app.testing = True
+        app.add_url_rule("/", "page", cache.cached(60, key=lambda: key)(lambda: ""))
+
+        with pytest.raises(ValidationError, match="key takes a text, or a function"):
+            app.test_client().get("/")
 
 
 class TestMemoize:
