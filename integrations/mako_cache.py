@@ -15,6 +15,7 @@ from dogpile.cache import (
     ValidationError,
     canonical_text,
 )
+from dogpile.cache.integrations.everywhere import invalidate_everywhere
 from dogpile.cache.integrations.mako_bases import CacheImplBase
 from dogpile.cache.integrations.mako_regions import TemplateRegions
 from dogpile.cache.integrations.mako_sections import (
@@ -193,8 +194,7 @@ class DogpileCacheImpl(CacheImplBase):
         for section in sections or [None]:
             name = None if section is None else section.name
             found += self._regions_of(section, self._completed(name, {})[1])
-        for region in {id(each): each for each in found}.values():
-            region.invalidate_tags(*tags, hard=hard)
+        invalidate_everywhere(found, tags, hard=hard)
 
     def stored_key(self, key: Any, **kw: Any) -> str:
         """Return the key under which a section lies in its region.

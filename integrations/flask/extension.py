@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 from flask import Flask, Response
 
 from dogpile.cache import CacheRegion, ConfigurationError
+from dogpile.cache.integrations.everywhere import invalidate_everywhere
 from dogpile.cache.integrations.flask import jinja
 from dogpile.cache.integrations.flask.endpoints import regions_of
 from dogpile.cache.integrations.flask.functions import apart, memoized, waiting
@@ -169,10 +170,11 @@ class DogpileCache:
         """Invalidate what has one of the tags, in all regions of the application.
 
         :param hard: it is gone; else it is stale.
+        :raises BackendError: a region is to say so where its server is down; the
+            others have been told.
         """
         names = read_names("invalidate_tags()", tags, "names")
-        for region in self.regions.values():
-            region.invalidate_tags(*names, hard=hard)
+        invalidate_everywhere(self.regions.values(), names, hard=hard)
 
     def invalidate_view(
         self, endpoint: str, /, *, hard: bool = True, **view_args: Any
@@ -188,8 +190,7 @@ class DogpileCache:
         """
         names = regions_of(endpoint, view_args)
         tag = view_tags(endpoint, view_args)[-1]
-        for name in names:
-            self.region(name).invalidate_tags(tag, hard=hard)
+        invalidate_everywhere(map(self.region, names), [tag], hard=hard)
 
     def invalidate_fragment(self, name: str, *, hard: bool = True) -> None:
         """Invalidate the fragments of templates that have a name.

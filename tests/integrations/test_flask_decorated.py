@@ -14,7 +14,7 @@ pytest.importorskip("flask")
 
 from flask import Flask
 
-from dogpile.cache import ValidationError
+from dogpile.cache import BackendError, ValidationError
 from dogpile.cache.integrations.flask import DogpileCache
 
 MEMORY = {"backend": "memory"}
@@ -97,3 +97,27 @@ class TestMemoize:
         with app.app_context():
             assert price(1, "ann") == "1 for ann"
             assert price(1, "bob") == "1 for ann"
+
+
+def test_a_region_that_is_down_spares_no_other(cache: DogpileCache) -> None:
+    pytest.importorskip("redis")
+    dead = {
+        "backend": "redis",
+        "on_backend_error": "raise",
+        "arguments": {"host": "127.0.0.1", "port": 9},
+    }
+    app = Flask("site")
+    app.config["DOGPILE_CACHE_REGIONS"] = {"dead": dead, "default": MEMORY}
+    cache.init_app(app)
+    made: list[int] = []
+
+    @cache.memoize(60, tags="t")
+    def count() -> int:
+        made.append(1)
+        return len(made)
+
+    with app.app_context():
+        assert count() == 1
+        with pytest.raises(BackendError, match="invalidate"):
+            cache.invalidate_tags("t")
+        assert count() == 2
