@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dogpile.cache import CacheRegion, ValidationError, regions
-from dogpile.cache.integrations.options import near
+from dogpile.cache.integrations.options import near, shown
 from dogpile.cache.integrations.settings import build_region
 
 
@@ -78,7 +78,7 @@ def _check(name: Any, given: Any) -> None:
     if not isinstance(given, (CacheRegion, str, Mapping)):
         raise ValidationError(
             f"cache_regions[{name!r}] takes a region, its settings, a URL, or the name "
-            f"of a region, not {given!r}"
+            f"of a region, not {shown(given)}"
         )
 
 
@@ -138,7 +138,8 @@ def _names_in(scopes: Iterable[Mapping[str, Any]]) -> list[str]:
 def _unknown(name: Any, known: Iterable[str], where: str) -> str:
     hint = near(name, known)
     return (
-        f"{where} names the region {name!r}, which is unknown{hint} ({_listed(known)})"
+        f"{where} names the region {shown(name)}, which is unknown{hint} "
+        f"({_listed(known)})"
     )
 
 

@@ -52,6 +52,20 @@ def near(wrong: object, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]!r}?" if found else ""
 
 
+def shown(value: object) -> str:
+    """Return a setting as an error may show it: a server's URL has a password.
+
+    >>> shown("redis://:secret@localhost"), shown(["u:secret@host"]), shown(5)
+    ("'…@localhost'", 'a list', '5')
+    """
+    text = repr(value)
+    if "@" not in text:
+        return text
+    if isinstance(value, str):
+        return repr(f"…{value[value.rindex('@') :]}")
+    return f"a {type(value).__name__}"
+
+
 def refuse_unknown(what: str, given: Iterable[str], known: Collection[str]) -> None:
     """Refuse an option that there is not.
 
@@ -76,7 +90,7 @@ def read_text(name: str, value: Any, what: str) -> Any:
     """
     if value is None or isinstance(value, str):
         return value
-    raise ValidationError(f"{name} takes {what}, not {value!r}")
+    raise ValidationError(f"{name} takes {what}, not {shown(value)}")
 
 
 def read_function(name: str, value: Any, what: str) -> Any:

@@ -23,7 +23,7 @@ from dogpile.cache import (
     PluginNotFound,
     ValidationError,
 )
-from dogpile.cache.integrations.options import read_text, take_made_with
+from dogpile.cache.integrations.options import read_text, shown, take_made_with
 from dogpile.cache.integrations.urls import read_url
 
 __all__ = [
@@ -140,9 +140,8 @@ def backend_name(name: str) -> str:
         )
     near = get_close_matches(name.rpartition(".")[2], short, n=1)
     hint = f"; did you mean {short[near[0]]!r}?" if near else ""
-    raise PluginNotFound(
-        f"there is no backend {name!r}{hint} (known: {', '.join(BACKENDS.names())})"
-    )
+    known = ", ".join(BACKENDS.names())
+    raise PluginNotFound(f"there is no backend {shown(name)}{hint} (known: {known})")
 
 
 def signing_keys(
@@ -271,8 +270,8 @@ def _as_mapping(settings: Any) -> dict[str, Any]:
         return {"url" if "://" in settings else "backend": settings}
     if not isinstance(settings, Mapping):
         raise ValidationError(
-            f"a region takes a dictionary of settings, a URL, or a backend's name, not "
-            f"{settings!r}"
+            "a region takes a dictionary of settings, a URL, or a backend's name, not "
+            f"{shown(settings)}"
         )
     return dict(settings)
 

@@ -15,7 +15,7 @@ from dogpile.cache import (
     ConfigurationError,
     ValidationError,
 )
-from dogpile.cache.integrations.options import near, read_text, spelled_seconds
+from dogpile.cache.integrations.options import near, read_text, shown, spelled_seconds
 from dogpile.cache.integrations.settings import build_region
 
 
@@ -179,7 +179,7 @@ def _options(config: Mapping[str, Any]) -> Mapping[str, Any]:
     found = config.get("CACHE_DOGPILE_OPTIONS") or {}
     if not isinstance(found, Mapping):
         raise ValidationError(
-            f"CACHE_DOGPILE_OPTIONS takes a dictionary of settings, not {found!r}"
+            f"CACHE_DOGPILE_OPTIONS takes a dictionary of settings, not {shown(found)}"
         )
     return found
 
@@ -190,7 +190,7 @@ def _kind(config: Mapping[str, Any]) -> tuple[type[Store], _Reader]:
     found = _KINDS.get(name)
     if found is None:
         raise ConfigurationError(
-            f"CACHE_TYPE {given!r} has no equal here{near(given, _NAMES)} (known: "
+            f"CACHE_TYPE {shown(given)} has no equal here{near(given, _NAMES)} (known: "
             f"{', '.join(_NAMES)}); DogpileCache takes any backend"
         )
     return found
@@ -221,6 +221,7 @@ def _file(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _redis(config: Mapping[str, Any]) -> dict[str, Any]:
     url = config.get("CACHE_REDIS_URL")
+    read_text("CACHE_REDIS_URL", url, "a URL")
     number = config.get("CACHE_REDIS_DB")
     if url is not None and number is not None and not urlsplit(url).path.strip("/"):
         url = urlsplit(url)._replace(path=f"/{number}").geturl()
@@ -252,7 +253,7 @@ def _memcached(config: Mapping[str, Any]) -> dict[str, Any]:
         servers = [each.strip() for each in servers.split(",")]
     if not isinstance(servers, (list, tuple)):
         raise ValidationError(
-            f"CACHE_MEMCACHED_SERVERS takes a list of servers, not {servers!r}"
+            f"CACHE_MEMCACHED_SERVERS takes a list of servers, not {shown(servers)}"
         )
     arguments: dict[str, Any] = {"url": list(servers)}
     username = config.get("CACHE_MEMCACHED_USERNAME")

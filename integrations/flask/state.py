@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask, Request, current_app, has_app_context
 
 from dogpile.cache import CacheRegion, ConfigurationError, regions
-from dogpile.cache.integrations.options import near, read_flag, read_text
+from dogpile.cache.integrations.options import near, read_flag, read_text, shown
 from dogpile.cache.integrations.pages import Shelf
 from dogpile.cache.integrations.settings import build_region, build_regions
 
@@ -73,7 +73,7 @@ class State:
 
 def _no_region(name: object, known: Mapping[str, CacheRegion]) -> str:
     return (
-        f"the application has no region {name!r}{near(name, known)} "
+        f"the application has no region {shown(name)}{near(name, known)} "
         f"(known: {', '.join(sorted(known))})"
     )
 
