@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
+from dogpile.cache.integrations.django.csp import has_shown_nonce
 from dogpile.cache.integrations.django.model_tags import tag_names
 from dogpile.cache.integrations.django.transactions import written_tags
 from dogpile.cache.integrations.pages import Shelf, ViewOptions, page_tags
@@ -77,4 +78,6 @@ def of_client(request: Any) -> str:
     messages = getattr(request, "_messages", None)
     if messages is not None and (messages.used or messages.added_new):
         return "messages"
+    if has_shown_nonce(request):
+        return "csp"
     return ""

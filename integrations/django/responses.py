@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase, ResponseHeaders
 
 from dogpile.cache.integrations import http
+from dogpile.cache.integrations.django.csp import overrides_of
 from dogpile.cache.integrations.django.state import state
 from dogpile.cache.integrations.http import Outcome, Page
 from dogpile.cache.integrations.pages import SEPARATED
@@ -110,7 +111,7 @@ _MOST_READY = 1000
 
 def extras_of(response: Any) -> list[tuple[str, Any]]:
     """Return what Django reads of a response beside status, headers and body."""
-    found: list[tuple[str, Any]] = []
+    found = overrides_of(response)
     if getattr(response, _EXEMPT, False):
         found.append((_EXEMPT, True))
     usual = HttpResponse(status=response.status_code).reason_phrase

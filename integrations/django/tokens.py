@@ -1,4 +1,7 @@
-"""Whether a part of a template has shown the CSRF token of its client."""
+"""Whether a part of a template has shown what is its client's own.
+
+That is the CSRF token, and the nonce of a Content Security Policy.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,10 @@ from typing import Any
 from django.template.context import Context
 from django.utils.functional import SimpleLazyObject
 
+from dogpile.cache.integrations.django.csp import NONCE, VARIABLE
+
 _FLAG = "CSRF_COOKIE_NEEDS_UPDATE"
-_TOKEN = "csrf_token"  # noqa: S105 - a variable's name
+_VARIABLES = ("csrf_token", VARIABLE)
 
 
 class TokenWatch:
@@ -31,27 +36,42 @@ class TokenWatch:
 
 @contextmanager
 def watch_token(context: Context) -> Iterator[TokenWatch]:
-    """Watch for the token, in the context and asked for of its request."""
+    """Watch for the tokens, in the context and asked for of its request."""
     watch = TokenWatch()
-    meta = _meta_of(context)
+    top = context.dicts[-1]
+    kept = {name: top[name] for name in _VARIABLES if name in top}
+    for name in _VARIABLES:
+        token = context.get(name)
+        if token is not None:
+            top[name] = watch.watched(token)
+    try:
+        with _watched_request(_request_of(context), watch):
+            yield watch
+    finally:
+        for name in _VARIABLES:
+            top.pop(name, None)
+        top.update(kept)
+
+
+@contextmanager
+def _watched_request(request: Any, watch: TokenWatch) -> Iterator[None]:
+    """Watch for what is asked of a request; ``None`` for none."""
+    found = getattr(request, "META", None)
+    meta: dict[str, Any] = found if isinstance(found, dict) else {}
     # Set already where the page has shown the token before this part.
     before = meta.pop(_FLAG, None)
-    top = context.dicts[-1]
-    kept = {_TOKEN: top[_TOKEN]} if _TOKEN in top else {}
-    token = context.get(_TOKEN)
-    if token is not None:
-        top[_TOKEN] = watch.watched(token)
+    nonce = getattr(request, NONCE, None)
+    if nonce is not None:
+        setattr(request, NONCE, watch.watched(nonce))
     try:
-        yield watch
+        yield
     finally:
-        top.pop(_TOKEN, None)
-        top.update(kept)
         watch.is_used = watch.is_used or bool(meta.get(_FLAG))
         if before is not None:
             meta[_FLAG] = before
+        if nonce is not None:
+            setattr(request, NONCE, nonce)
 
 
-def _meta_of(context: Context) -> dict[str, Any]:
-    request = getattr(context, "request", None) or context.get("request")
-    meta = getattr(request, "META", None)
-    return meta if isinstance(meta, dict) else {}
+def _request_of(context: Context) -> Any:
+    return getattr(context, "request", None) or context.get("request")

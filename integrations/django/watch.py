@@ -20,6 +20,7 @@ from django.utils.functional import SimpleLazyObject
 
 from dogpile.cache import ConfigurationError
 from dogpile.cache.integrations import http
+from dogpile.cache.integrations.django.csp import NONCE, NobodysNonce
 from dogpile.cache.integrations.watched import WatchedEnviron
 
 TYPE_CHECKING = False
@@ -284,6 +285,8 @@ def keyed_request(
     for name in ("user", "session"):
         if hasattr(request, name):
             setattr(made, name, SimpleLazyObject(_Refusal(name)))
+    if hasattr(request, NONCE):
+        setattr(made, NONCE, NobodysNonce())
     return made  # type: ignore[no-any-return]  # it bears what middlewares add
 
 

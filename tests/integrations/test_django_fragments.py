@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -406,6 +407,18 @@ def test_a_lookup_leaves_the_context_as_it_was() -> None:
     page = Page('{% cached "a" 9 vary=1 %}{{ nothing }}{% endcached %}{{ called }}')
 
     assert page() == "1"
+
+
+def test_a_codec_that_knows_only_plain_texts_will_do(tmp_path: Path) -> None:
+    region = {
+        "backend": "sqlite",
+        "serializer": "json",
+        "arguments": {"filename": str(tmp_path / "cache.db")},
+    }
+    page = Page('{% cached "nav" 9 %}<b>{{ called }}</b>{% endcached %}')
+
+    with override_settings(DOGPILE_CACHE_REGIONS={"default": region}):
+        assert [page(), page()] == ["<b>1</b>"] * 2
 
 
 def test_durations_may_be_texts(clock: FakeClock) -> None:

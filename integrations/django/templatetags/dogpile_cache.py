@@ -185,7 +185,8 @@ class CachedNode(template.Node):
 
     def _rendered(self, context: Context) -> str:
         with watch_token(context) as watch:
-            text = str(self.nodelist.render(context))
+            # Of the very type, as not every codec gives another one back.
+            text = str.__str__(self.nodelist.render(context))
         return OfClient(text) if watch.is_used else text
 
     @property
