@@ -10,7 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
-from dogpile.cache import NO_VALUE, CacheRegion, DogpileCacheException
+from dogpile.cache import (
+    NO_VALUE,
+    CacheRegion,
+    ConfigurationError,
+    DogpileCacheException,
+)
 
 
 class Unanswered(DogpileCacheException):
@@ -94,15 +99,54 @@ def say_value(region: CacheRegion, key: str) -> dict[str, Any]:
 
     :raises NoSuchValue: there is none.
     :raises Unanswered: it is not known whether there is one.
+    :raises ConfigurationError: its class fails at showing it.
     """
     with Asking([region]):
         found = region.get_value_metadata(key)
     if found is None or found.payload is NO_VALUE:
         raise NoSuchValue(f"there is no value under {key!r}")
+    _check_repr(key, found.payload)
     age = region.clock.time() - found.metadata["ct"]
     return {"key": key, "value": found.payload, "age": round(age, 3)}
 
 
+def _check_repr(key: str, value: Any) -> None:
+    """Refuse a value that cannot be shown.
+
+    :raises ConfigurationError: its class fails at it.
+    """
+    try:
+        repr(value)
+    except Exception as error:  # whatever the value's class does
+        raise ConfigurationError(
+            f"the value under {key!r} cannot be shown: the repr() of this "
+            f"{type(value).__name__} raises {type(error).__name__}: {error}"
+        ) from error
+
+
 def as_json(said: Any) -> str:
-    """Return what a command says to a program; what JSON has not, as ``repr``."""
-    return json.dumps(said, default=repr, sort_keys=True)
+    """Return what a command says to a program; what JSON has not, as ``repr``.
+
+    >>> as_json({"value": {(1, 2): 3}, "age": float("inf")})
+    '{"age": "inf", "value": "{(1, 2): 3}"}'
+    """
+    try:
+        return _dumped(said)
+    except _NOT_JSON:
+        return _dumped({name: _of_json(value) for name, value in said.items()})
+
+
+def _of_json(value: Any) -> Any:
+    try:
+        _dumped(value)
+    except _NOT_JSON:
+        return repr(value)
+    return value
+
+
+def _dumped(said: Any) -> str:
+    return json.dumps(said, default=repr, sort_keys=True, allow_nan=False)
+
+
+# Keys that JSON has not, or of several types; circles and numbers; too deep.
+_NOT_JSON = (TypeError, ValueError, RecursionError)

@@ -105,6 +105,9 @@ def invalidate(
     """Invalidate what has a tag, for every process."""
     named = {"tag": tags, "view": views, "fragment": fragments}
     done = {kind: names for kind, names in named.items() if names}
+    for kind, names in done.items():
+        if not all(names):
+            raise click.UsageError(f"--{kind} takes a name, and got an empty one")
     if not done:
         raise click.UsageError(
             "name one of --tag, --view, --fragment; `clear` takes all"

@@ -65,6 +65,64 @@ def test_values_are_shown_and_deleted(app: Flask, cache: DogpileCache) -> None:
     assert (status, "there is no value under 'key'" in told) == (1, True)
 
 
+CIRCLE: list[Any] = [1]
+CIRCLE.append(CIRCLE)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"b": [1, None], "a": {2: 3}}, {"b": [1, None], "a": {"2": 3}}),
+        ({1: "a", "b": 2}, "{1: 'a', 'b': 2}"),
+        ({"in": {(1, 2): 3}}, "{'in': {(1, 2): 3}}"),
+        (float("nan"), "nan"),
+        ([float("inf")], "[inf]"),
+        (CIRCLE, "[1, [...]]"),
+        ({1}, "{1}"),
+    ],
+)
+def test_every_value_is_told_in_json(
+    app: Flask, cache: DogpileCache, value: Any, told: Any
+) -> None:
+    with app.app_context():
+        cache.put("key", value)
+
+    status, output = run(app, "get", "key", "--json")
+
+    assert status == 0
+    found = json.loads(output, parse_constant=pytest.fail)
+    assert (found["key"], found["value"]) == ("key", told)
+
+
+class Unshown:
+    """A value whose class fails at showing it."""
+
+    def __repr__(self) -> str:
+        raise LookupError("no name")
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_value_that_cannot_be_shown_is_an_error(
+    app: Flask, cache: DogpileCache, flags: list[str]
+) -> None:
+    with app.app_context():
+        cache.put("key", Unshown())
+
+    status, output = run(app, "get", "key", *flags)
+
+    assert status == 1
+    assert "Error: the value under 'key' cannot be shown" in output
+    assert "Unshown raises LookupError: no name" in output
+
+
+@pytest.mark.parametrize("option", ["--tag", "--view", "--fragment"])
+def test_an_empty_name_is_refused(app: Flask, option: str) -> None:
+    status, output = run(app, "invalidate", "--tag", "news", option, "")
+
+    assert status == 2
+    assert f"{option} takes a name, and got an empty one" in output
+
+
 def test_a_region_is_cleared(app: Flask, cache: DogpileCache) -> None:
     with app.app_context():
         cache.put("key", 1)
