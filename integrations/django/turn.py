@@ -87,6 +87,13 @@ class BaseTurn:
         policy.pop("expiration_time", None)
         return {**policy, "tags": self._asked.tags()}
 
+    def _only_reads(self, *, is_behind: bool) -> bool:
+        """Return whether the request leaves no page, and takes one that is there.
+
+        :param is_behind: what is made now may be older than an invalidation.
+        """
+        return is_behind or self._request.method == "HEAD"
+
     def _has_lesson(self, payload: Any) -> bool:
         """Learn what the page varies by, if that is what was found."""
         if not isinstance(payload, (list, tuple)) or len(payload) != 2:

@@ -14,7 +14,7 @@ from dogpile.cache import NO_VALUE, ConfigurationError, Creation
 from dogpile.cache.integrations.django import apart
 from dogpile.cache.integrations.django.asked import Asked
 from dogpile.cache.integrations.django.responses import told
-from dogpile.cache.integrations.django.snapshots import has_old_view
+from dogpile.cache.integrations.django.snapshots import ahas_old_view, has_old_view
 from dogpile.cache.integrations.django.turn import REFUSALS, BaseTurn
 from dogpile.cache.integrations.django.watch import Watch
 from dogpile.cache.integrations.http import Outcome
@@ -39,12 +39,12 @@ class Turn(BaseTurn):
             return self._uncached("transaction")
         if asked.wish:
             region.delete(self._key)
-        is_read_only = bool(asked.options.tags) and has_old_view()
-        if is_read_only or asked.request.method == "HEAD":
+        is_behind = bool(asked.options.tags) and has_old_view()
+        if self._only_reads(is_behind=is_behind):
             found = self._found(region.get(self._key), now)
             if found is not None:
                 return found
-            return self._uncached("snapshot") if is_read_only else self._alone()
+            return self._uncached("snapshot") if is_behind else self._alone()
         for _ in range(_MOST_LESSONS):
             if self._shelf.is_passing(self._key, now):
                 return self._alone()
@@ -132,13 +132,17 @@ class AsyncTurn(BaseTurn):
         """Answer the request; the twin of ``Turn.answer()``."""
         asked, region = self._asked, self._region
         if asked.is_touched(is_async=True):
-            response = await asked.fn(asked.request, *asked.args, **asked.kwargs)
-            return told(response, Outcome("bypass", detail="transaction"))
+            return await self._uncached("transaction")
         if asked.wish:
             await region.adelete(self._key)
-        if asked.request.method == "HEAD":
+        is_behind = bool(asked.options.tags) and await ahas_old_view()
+        if self._only_reads(is_behind=is_behind):
             found = self._found(await region.aget(self._key), now)
-            return found or await self._alone()
+            if found is not None:
+                return found
+            if is_behind:
+                return await self._uncached("snapshot")
+            return await self._alone()
         for _ in range(_MOST_LESSONS):
             if self._shelf.is_passing(self._key, now):
                 return await self._alone()
@@ -151,6 +155,11 @@ class AsyncTurn(BaseTurn):
             if not self._has_lesson(payload):
                 return self._concluded(payload, now) or await self._alone()
         return await self._alone()
+
+    async def _uncached(self, detail: str) -> HttpResponseBase:
+        asked = self._asked
+        response = await asked.fn(asked.request, *asked.args, **asked.kwargs)
+        return told(response, Outcome("bypass", detail=detail))
 
     async def _alone(self) -> HttpResponseBase:
         return self._passed(*await self._rendered(self._request))

@@ -20,7 +20,13 @@ from django.contrib.sessions.models import Session
 from django.db import connections, transaction
 from django.db.models.signals import post_delete
 from django.http import HttpResponse
-from django.test import Client, RequestFactory, TestCase, override_settings
+from django.test import (
+    AsyncClient,
+    Client,
+    RequestFactory,
+    TestCase,
+    override_settings,
+)
 from django.urls import path
 from django_books.models import Author, Book, Classic, Novel, Timed
 
@@ -852,6 +858,26 @@ class TestRaces:
                 in_thread(lambda: Book.objects.using("archive").create(title="new"))
                 inside = client.get("/")
             after = [client.get("/"), client.get("/")]
+
+        assert inside.content == b""
+        assert inside.headers["Cache-Status"].endswith("detail=snapshot")
+        assert [each.content for each in after] == [b"new", b"new"]
+        assert "; hit" in after[1].headers["Cache-Status"]
+
+    def test_an_asynchronous_page_of_an_old_view_is_not_stored(self) -> None:
+        @cached_view(60, tags=[Book])
+        async def index(request: Any) -> Any:
+            return HttpResponse(",".join(await sync_to_async(archived)()))
+
+        def ask() -> Any:
+            return async_to_sync(AsyncClient().get)("/")
+
+        with old_views(), override_settings(ROOT_URLCONF=(path("", index),)):
+            with transaction.atomic(using="archive"):
+                archived()
+                in_thread(lambda: Book.objects.using("archive").create(title="new"))
+                inside = ask()
+            after = [ask(), ask()]
 
         assert inside.content == b""
         assert inside.headers["Cache-Status"].endswith("detail=snapshot")
