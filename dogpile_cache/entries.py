@@ -19,20 +19,50 @@ class LocalEntries:
     :param actual: the backend.
     :param flights: the creations under way.
     :param policy: the region's.
+    :param records: that the region looks at.
     """
 
     def __init__(
-        self, actual: CacheBackend, flights: FlightTable, policy: Policy
+        self,
+        actual: CacheBackend,
+        flights: FlightTable,
+        policy: Policy,
+        records: tuple[str, ...],
     ) -> None:
         self._backend: Any = actual
         self._flights = flights
         self._policy = policy
+        self._records = records
+        self._epoch: object = None
+        self._readers: dict[str | None, object] = {}
         self._shared_rests: dict[tuple[tuple[str, str], ...], Mapping[str, Any]] = {}
 
     @property
     def epoch(self) -> object:
         """What is replaced when entries of this process have to be judged anew."""
         return getattr(self._backend, "epoch", None)
+
+    def reader(self, version: str | None) -> object:
+        """Return what entries bear that were judged for this region's readers.
+
+        Regions that look at the same records by the same policy are one; a
+        namespace and its region are not, nor are two versions of the code.
+        Under the lock, where an epoch must not end meanwhile.
+
+        :param version: of the values.
+        """
+        epoch = self.epoch
+        if self._epoch is not epoch:
+            self._readers, self._epoch = {}, epoch
+        found = self._readers.get(version)
+        if found is None:
+            who: object = self._records, self._policy, version
+            try:
+                hash(who)
+            except TypeError:  # a function of the policy has no hash
+                who = self, version
+            found = self._readers[version] = self._backend.reader(who)
+        return found
 
     def commit(self, flight: Flight, value: CachedValue) -> Any:
         """Store what a flight created, unless it was voided.
@@ -46,7 +76,10 @@ class LocalEntries:
         with backend.lock:
             if flight.void:
                 return None
-            return backend.place(flight.key, value.payload, metadata["ct"], until, rest)
+            reader = self.reader(metadata.get("n"))
+            return backend.place(
+                flight.key, value.payload, metadata["ct"], until, rest, reader
+            )
 
     def put(self, values: Mapping[KeyType, CachedValue], epoch: object) -> bool:
         """Store values, and void their keys' flights.
@@ -61,23 +94,28 @@ class LocalEntries:
             for key, (payload, metadata) in values.items():
                 rest = None if len(metadata) == 2 else self._rest(metadata)
                 until = fresh_until(metadata, self._policy)
-                backend.place(key, payload, metadata["ct"], until, rest)
+                reader = self.reader(metadata.get("n"))
+                backend.place(key, payload, metadata["ct"], until, rest, reader)
                 self._flights.void(key)
         return True
 
     def restamp(self, key: KeyType, epoch: object) -> None:
-        """Note that an entry was found fresh, for the short ways.
+        """Note that an entry was found fresh, for the short ways of this region.
 
         :param epoch: the one that began before it was judged.
         """
         backend = self._backend
         entry = backend.entries.get(key)
-        if entry is not None and entry.epoch is not epoch:
-            with backend.lock:
-                if backend.epoch is epoch and entry.epoch is not None:
-                    # The policy may be another one than it was stored under.
-                    entry.until = fresh_until(entry.metadata(), self._policy)
-                    entry.epoch = epoch
+        if entry is None or backend.epoch is not epoch:
+            return
+        version = None if entry.rest is None else entry.rest.get("n")
+        if entry.reader is self.reader(version):
+            return
+        with backend.lock:
+            if backend.epoch is epoch and entry.reader is not None:
+                # The policy may be another one than it was stored under.
+                until = fresh_until(entry.metadata(), self._policy)
+                backend.hand_over(entry, self.reader(version), until)
 
     def delete(self, key: KeyType) -> None:
         """Delete a value, and void the key's flight."""

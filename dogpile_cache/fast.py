@@ -1,6 +1,6 @@
 """The short ways to a value whose backend keeps its entries in this process.
 
-A hit is a look-up, a comparison of epochs and one of times; a plain miss is a
+A hit is a look-up, a comparison of readers and one of times; a plain miss is a
 flight without passengers. Whatever is neither takes the general way. Entries
 are read payload first: one that is dropped or changed meanwhile shows it by
 what is read after. Of many keys only those take the general way that have to.
@@ -9,6 +9,7 @@ what is read after. Of many keys only those take the general way that have to.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Mapping, MutableMapping
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -30,11 +31,13 @@ class Plain(NamedTuple):
     :param lifetime: seconds.
     :param rest: metadata beyond ``ct`` and ``v``; ``None`` for none.
     :param epoch: the one in which all this holds.
+    :param reader: whom an entry is judged for that was created so.
     """
 
     lifetime: float
     rest: Mapping[str, Any] | None
     epoch: object
+    reader: object
 
 
 class _IsNoPayload(dict[type, bool]):
@@ -55,7 +58,7 @@ class _Unfit(NamedTuple):
     payload: None = None
     born: float = math.inf
     until: float = -math.inf
-    epoch: None = None
+    reader: None = None
 
 
 class _Nowhere(dict[Any, _Unfit]):
@@ -92,12 +95,10 @@ class FastPath:
         self._entries: Any = storage.entries
         self._space: dict[str, Any] = {}
         self._is_bounded: bool = backend.is_bounded
-        # Functions, each with its code for one epoch, and for several.
+        # Functions, each with its code for one reader alone, and for several.
         self._bodies: list[tuple[Any, tuple[Any, Any]]] = []
         self._flights = storage.flights
         self._clock = storage.clock.source
-        #: What entries must have been judged under to be handed out at once.
-        self.epoch: object = backend.epoch
 
     @staticmethod
     def fits(storage: Storage) -> bool:
@@ -131,19 +132,28 @@ class FastPath:
             by_age = name in ("get", "get_multi") and not region.ignore_expiration
             if getattr(own, name) is method and not by_age:
                 space[name] = self._compile(name, source)
-        self._choose_bodies()
+        with self._backend.lock:
+            self._backend.watchers[self] = _weakly(self)
+            self._choose_bodies()
 
     def _choose_bodies(self) -> None:
-        """Look at epochs only if there are entries of more than one."""
+        """Look at readers only if there are entries of others; under the lock."""
+        backend = self._backend
+        only = backend.only_reader
+        is_mixed = backend.is_mixed or (
+            only is not None and only is not self._space["reader"]
+        )
+        self._space["is_mixed"] = is_mixed
         for function, bodies in self._bodies:
             # The same function, for whoever has it already.
-            function.__code__ = bodies[self._backend.is_mixed]
+            function.__code__ = bodies[is_mixed]
 
     def _compile(self, name: str, source: str) -> Any:
-        """Return a short way, of which there may be one for each kind of epoch."""
+        """Return a short way, of which there may be one for each kind of entries."""
         made = self._made(name, source.replace("IS_CURRENT", "True"))
         if "IS_CURRENT" in source:
-            strict = source.replace("IS_CURRENT", "entry.epoch is epoch")
+            strict = source.replace("IS_CURRENT", "entry.reader is reader")
+            strict = strict.replace("or is_mixed", "")
             bodies = (made.__code__, self._made(name, strict).__code__)
             self._bodies.append((made, bodies))
         return made
@@ -173,9 +183,9 @@ class FastPath:
         """Have what was judged before be judged anew."""
         # Of several at once the last one must see what is there then.
         with self._backend.lock:
-            self.epoch = self._backend.epoch
-            self._space["epoch"] = self.epoch
-            self._space["plain"] = self.plain(self._storage.policy)
+            storage = self._storage
+            self._space["reader"] = storage.local.reader(storage.policy.version)
+            self._space["plain"] = self.plain(storage.policy)
             self._choose_bodies()
         for function in list(self._region._functions):
             function.forget()
@@ -195,7 +205,8 @@ class FastPath:
             rest["t"] = carried(marks)
         lifetime = policy.expiration_time
         seconds = math.inf if lifetime is None else lifetime
-        return Plain(seconds, rest or None, epoch)
+        reader = storage.local.reader(policy.version)
+        return Plain(seconds, rest or None, epoch, reader)
 
     def create(
         self,
@@ -233,7 +244,9 @@ class FastPath:
             until = born + plain.lifetime
             with self._backend.lock:
                 if not flight.void and self._backend.epoch is plain.epoch:
-                    entry = self._backend.place(key, value, born, until, plain.rest)
+                    entry = self._backend.place(
+                        key, value, born, until, plain.rest, plain.reader
+                    )
                     if known is not None:
                         # An invalidation begins another epoch, and clears them then.
                         known[arguments] = entry
@@ -246,6 +259,17 @@ class FastPath:
         finally:
             unlead(token)
             flights.land(flight, payload, failure)
+
+
+def _weakly(path: FastPath) -> Callable[[], None]:
+    reference = weakref.ref(path)
+
+    def choose() -> None:
+        found = reference()
+        if found is not None:
+            found._choose_bodies()
+
+    return choose
 
 
 # What a policy must not have for a creation to be plain.

@@ -18,7 +18,7 @@ def get(key, expiration_time=None, ignore_expiration=None):
         return NO_VALUE
     payload = entry.payload
     if (
-        entry.epoch is epoch
+        entry.reader is reader
         and expiration_time is None
         and ignore_expiration is not False
     ):
@@ -35,13 +35,13 @@ def get_multi(keys, expiration_time=None, ignore_expiration=None):
     payloads = []
     add = payloads.append
     odd = []
-    current = epoch
+    current = reader
     for entry in map(entries.get, STORED_KEYS):
         if entry is None:
             add(NO_VALUE)
             continue
         payload = entry.payload
-        if entry.epoch is current:
+        if entry.reader is current:
             MARK
             add(payload)
         else:
@@ -109,7 +109,8 @@ def get_or_create_multi(
     keys, creator, expiration_time=None, should_cache_fn=None, **settings
 ):
     keys = list(keys)
-    if expiration_time is not None or settings:
+    # Making them may have taken its time.
+    if expiration_time is not None or settings or is_mixed:
         return general_get_or_create_multi(
             keys, creator, expiration_time, should_cache_fn, **settings
         )

@@ -60,6 +60,7 @@ class Index:
         self._backend: Any = None
         self._plain_creation: Any = None
         self._is_mangled = True
+        self._version: str | None = None
 
     @property
     def is_marking(self) -> bool:
@@ -115,6 +116,7 @@ class Index:
         self._typed.clear()
         if self._storage is not None:
             policy = self._function.policy(None)
+            self._version = policy.version
             self._plain_creation = self._fast.plain(policy)
 
     def create(
@@ -142,7 +144,7 @@ class Index:
         payload = self._fast.create(key, creator, plain)
         if payload is not OTHERWISE:
             entry = self._entries.get(key)
-            if entry is not None and entry.epoch is self._backend.epoch:
+            if entry is not None and self._is_mine(entry):
                 self._keep(entry, parts)
         return payload
 
@@ -156,7 +158,7 @@ class Index:
         if storage is None:
             return
         entry = self._entries.get(key)
-        if entry is None or entry.epoch is not self._backend.epoch:
+        if entry is None or not self._is_mine(entry):
             return
         if self._has_own_lifetime(storage, entry):
             self._keep(entry, parts)
@@ -180,10 +182,17 @@ class Index:
     def _add(self, known: dict[Any, Any], arguments: Any, entry: Any) -> None:
         # An invalidation changes the epoch first and clears the index after it.
         with self._backend.lock:
-            if entry.epoch is self._backend.epoch:
+            if self._is_mine(entry):
                 known[arguments] = entry
         if len(self._plain) + len(self._typed) > self._most:
             self._prune(len(self._entries))
+
+    def _is_mine(self, entry: Any) -> bool:
+        """Return whether an entry was judged for the function's callers."""
+        storage = self._storage
+        if storage is None:
+            return False
+        return bool(entry.reader is storage.local.reader(self._version))
 
     def _has_own_lifetime(self, storage: Storage, entry: Any) -> bool:
         """Return whether the entry is fresh for as long as the function says."""
@@ -201,7 +210,7 @@ class Index:
 
     def _prune(self, live: int) -> None:
         for known in (self._plain, self._typed):
-            dropped = [k for k, e in list(known.items()) if e.epoch is None]
+            dropped = [k for k, e in list(known.items()) if e.reader is None]
             for key in dropped:
                 known.pop(key, None)
         self._most = max(1024, 2 * live, 2 * (len(self._plain) + len(self._typed)))

@@ -135,7 +135,9 @@ class Storage:
             is_lasting=self.capabilities.lasting,
         )
         #: What is done to :attr:`entries`, where there are any.
-        self.local: LocalEntries = LocalEntries(actual, self.flights, policy)
+        self.local: LocalEntries = LocalEntries(
+            actual, self.flights, policy, self.records
+        )
 
     def _whole(self) -> tuple[str, Any]:
         """Return the region's record, and what makes all of its values invalid."""

@@ -7,7 +7,7 @@ import os
 import pickle
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from threading import RLock
 from typing import Any
 
@@ -37,6 +37,8 @@ class _Gone:
 
 
 GONE: Any = _Gone()
+#: In place of readers: none of them has judged it.
+UNJUDGED: object = object()
 
 
 class Entry:
@@ -47,23 +49,24 @@ class Entry:
     without a lock reads the payload first: if it was dropped, the times say so.
     """
 
-    __slots__ = ("born", "epoch", "hit", "payload", "rest", "until")
+    __slots__ = ("born", "hit", "payload", "reader", "rest", "until")
 
     def __init__(
         self,
         payload: Any,
         born: float,
         until: float,
-        epoch: object,
+        reader: object,
         rest: Mapping[str, Any] | None,
     ) -> None:
         self.payload: Any = payload
         #: When its creation started, in seconds since the epoch.
         self.born: float = born
-        #: It is fresh before that time, whoever asks.
+        #: It is fresh before that time to the readers that it was judged for.
         self.until: float = until
-        #: It was judged under this epoch of the backend's generations.
-        self.epoch: object = epoch
+        #: These readers, of one epoch: see :meth:`MemoryBackend.reader`. ``None``
+        #: once it was dropped.
+        self.reader: object = reader
         #: It was read since the hand of the eviction last passed.
         self.hit: bool = False
         #: Metadata beyond ``ct`` and ``v``; ``None`` for none.
@@ -71,7 +74,7 @@ class Entry:
 
     def drop(self) -> None:
         """Make the entry useless to whoever remembers it."""
-        self.epoch = None
+        self.reader = None
         self.until = _NEVER_FRESH
         self.payload = GONE
 
@@ -113,10 +116,16 @@ class MemoryBackend(CacheBackend):
                 "copy does not go with cache_dict: a mapping of your own hands out "
                 "what it was given; dogpile.cache.memory_pickle makes copies"
             )
-        #: What entries were judged under; replaced at each invalidation.
+        #: Replaced at each invalidation.
         self.epoch: object = object()
-        #: Whether there are entries of an earlier epoch.
+        self._readers: dict[Any, object] = {}
+        #: Whether there are entries of several readers; else all are this one's.
         self.is_mixed: bool = False
+        self.only_reader: object = None
+        #: Called when one of these two has changed; by whose they are.
+        self.watchers: weakref.WeakKeyDictionary[Any, Callable[[], None]] = (
+            weakref.WeakKeyDictionary()
+        )
         #: The generation records, where no eviction reaches them.
         self.records: dict[str, str] = {}
         # Who is told of an eviction may write in turn.
@@ -193,7 +202,7 @@ class MemoryBackend(CacheBackend):
     def insert(self, key: KeyType, value: BackendSetType, until: float) -> Entry:
         """Store a value; the caller holds :attr:`lock`.
 
-        :param until: it is fresh before that time, whoever asks.
+        :param until: it is fresh before that time.
         """
         if isinstance(value, CachedValue):
             payload, metadata = value
@@ -214,12 +223,16 @@ class MemoryBackend(CacheBackend):
         born: float,
         until: float,
         rest: Mapping[str, Any] | None,
+        reader: object = UNJUDGED,
     ) -> Entry:
         """Store a payload; the caller holds :attr:`lock`.
 
+        :param reader: of whom it is known whether it is fresh to them.
         :return: the entry, which may have been evicted already.
         """
-        entry = Entry(payload, born, until, self.epoch, rest)
+        if reader is not self.only_reader:
+            self._admit(reader)
+        entry = Entry(payload, born, until, reader, rest)
         old = self._entries.get(key)
         self._entries[key] = entry
         if old is not None:
@@ -235,6 +248,32 @@ class MemoryBackend(CacheBackend):
             if evicted and self.report is not None:
                 self.report("evict", {"keys": evicted})
         return entry
+
+    def hand_over(self, entry: Entry, reader: object, until: float) -> None:
+        """Note that an entry was judged by another reader; with the lock held.
+
+        :param until: it is fresh to this one before that time.
+        """
+        if reader is not self.only_reader:
+            self._admit(reader)
+        # Whoever takes it for somebody else's meanwhile judges it.
+        entry.reader = UNJUDGED
+        entry.until = until
+        entry.reader = reader
+
+    def _admit(self, reader: object) -> None:
+        """Note a reader before there is an entry of it."""
+        if self.is_mixed or reader is UNJUDGED:  # that is fresh to nobody
+            return
+        if self.only_reader is None:
+            self.only_reader = reader
+        else:
+            self.is_mixed = True
+        self._tell()
+
+    def _tell(self) -> None:
+        for watcher in list(self.watchers.values()):
+            watcher()
 
     def delete(self, key: KeyType) -> None:
         """Remove the value; it is no error if there is none."""
@@ -263,15 +302,28 @@ class MemoryBackend(CacheBackend):
             if isinstance(key, str) and key.startswith(start):
                 yield key
 
+    def reader(self, who: object) -> object:
+        """Return what all entries bear that such a reader has judged in this epoch.
+
+        :param who: what its judgement depends on; hashable.
+        """
+        found = self._readers.get(who)
+        if found is None:
+            found = self._readers.setdefault(who, object())
+        return found
+
     def start_epoch(self, *, is_end: bool) -> None:
         """Note that entries have to be judged anew; the caller holds the lock.
 
         :param is_end: none of them is good any more.
         """
         self.epoch = object()
-        self.is_mixed = not is_end
+        self._readers = {}
         if is_end:
             self._drop_all()
+        else:
+            self.is_mixed = True
+            self._tell()
 
     def clear(self) -> None:
         """Remove every value."""
@@ -288,6 +340,8 @@ class MemoryBackend(CacheBackend):
             self._eviction.clear()
         for entry in dropped:
             entry.drop()
+        self.is_mixed, self.only_reader = False, None
+        self._tell()
 
     def __len__(self) -> int:
         return len(self._entries if self._given is None else self._given)

@@ -206,4 +206,6 @@ class TestBothForms:
         assert region.get_or_create_multi(["a", "b"], Creator()) == [1, 2]
 
         backend: Any = region.actual_backend
-        assert {entry.epoch for entry in backend.entries.values()} == {backend.epoch}
+        fast: Any = region._fast
+        readers = {entry.reader for entry in backend.entries.values()}
+        assert readers == {fast._space["reader"]}

@@ -479,7 +479,7 @@ class TestDroppedEntries:
                 backend.set(number, value(number))
 
         assert entry.payload is GONE
-        assert entry.epoch is not backend.epoch
+        assert entry.reader is None
         assert not entry.born <= 1500.0 < entry.until
 
     def test_what_is_set_directly_is_not_fresh_before_it_is_judged(
@@ -496,13 +496,14 @@ class TestDroppedEntries:
         self, backend: MemoryBackend
     ) -> None:
         backend.set("key", value("payload"))
-        entry, epoch = self.entry(backend, "key"), backend.epoch
+        epoch, reader = backend.epoch, backend.reader("who")
+        assert backend.reader("who") is reader is not backend.reader("else")
 
         with backend.lock:
             backend.start_epoch(is_end=False)
 
         assert backend.epoch is not epoch
-        assert entry.epoch is epoch
+        assert backend.reader("who") is not reader
         assert backend.get("key") == value("payload")
 
     def test_the_end_of_an_epoch_drops_them(self, backend: MemoryBackend) -> None:
@@ -522,13 +523,14 @@ class TestDroppedEntries:
         region = make("memory", expiration_time=60)
         region.get_or_create("key", create)
         region.invalidate_tags("red")
-        before = region.backend.entries["key"].epoch
+        before = region.backend.entries["key"].reader
 
         values = [region.get_or_create("key", create) for _ in range(2)]
 
         assert values == [1, 1]
-        assert before is not region.backend.epoch
-        assert region.backend.entries["key"].epoch is region.backend.epoch
+        assert before is not region.backend.entries["key"].reader
+        quick = region._fast._space["reader"]
+        assert region.backend.entries["key"].reader is quick
 
     def test_no_dropped_payload_is_ever_handed_out(self, make: Any) -> None:
         region: CacheRegion = make("memory", arguments={"max_entries": 4})
