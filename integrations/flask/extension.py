@@ -280,6 +280,8 @@ class DogpileCache:
         def decorate(*given: Any, **named: Any) -> Any:
             # More, or less, than a function: it bears no parentheses.
             fn = given[0] if len(given) == 1 and not named else None
+            if isinstance(fn, (classmethod, staticmethod)):
+                return type(fn)(decorate(fn.__func__))
             check_function(fn, region, options)
             return memoized(fn, region, options)  # type: ignore[type-var]  # checked
 
