@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from dogpile.cache import (
     BACKENDS,
+    NO_VALUE,
     CacheRegion,
     Clock,
     Creation,
@@ -212,19 +213,46 @@ class Shelf:
         self._learned: dict[str, tuple[str, ...]] = {}
 
     def made(
-        self, fwd: str, page: http.Page, creation: Creation | None
+        self,
+        fwd: str,
+        page: http.Page,
+        creation: Creation | None,
+        key: str,
+        policy: Mapping[str, Any],
     ) -> http.Outcome:
         """Return how a request was answered whose page was made, and may be kept.
 
         :param fwd: as of :class:`~dogpile.cache.integrations.http.Outcome`.
         :param creation: of the page; it has ended.
+        :param key: of the page.
+        :param policy: of its view.
         """
         if not self.is_storing:
             return http.Outcome(fwd)
+        wished = self.region.policy.merged(policy)
         if creation is None or not creation.is_stored:
-            # The server is down, or what it was made from is invalid already.
+            is_wanted = wished.should_cache_fn is None or wished.should_cache_fn(page)
+            # Else the server is down, or what it was made from is invalid already.
+            return http.Outcome(fwd, detail="refused" if is_wanted else "filter")
+        if page.until <= page.created and not (page.may_be_stale and wished.grace):
+            return http.Outcome(fwd, detail="max-age")
+        if not self._has(key):
             return http.Outcome(fwd, detail="refused")
         return http.Outcome(fwd, page.until - page.created, is_stored=True)
+
+    def _has(self, key: str) -> bool:
+        """Return whether a page that was stored is not gone already.
+
+        In this process what is too large for all the room is put out at once.
+        """
+        backend: Any = self.region.actual_backend
+        if not getattr(backend, "is_bounded", False):
+            return True
+        storage = self.region.storage
+        stored = storage.coding.key(key)
+        if storage.entries is not None:
+            return stored in storage.entries
+        return backend.get(stored) is not NO_VALUE
 
     def learned(self, key: str) -> tuple[str, ...]:
         """Return the headers that a page has said it varies by."""

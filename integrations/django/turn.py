@@ -140,7 +140,9 @@ class BaseTurn:
         self._shelf.end_passing(self._key)
         if not state.http_headers:
             return response
-        outcome = self._shelf.made(fwd, page, self._creation)
+        outcome = self._shelf.made(
+            fwd, page, self._creation, self._key, self._asked.options.policy
+        )
         return self._kept(page, page.created, outcome)
 
     def _found(self, payload: Any, now: float) -> HttpResponseBase | None:

@@ -296,7 +296,9 @@ class Turn:
                 self._state, self._app, response, Outcome(fwd, detail=self._detail)
             )
         self._shelf.end_passing(self._key)
-        outcome = self._shelf.made(fwd, page, self._creation)
+        outcome = self._shelf.made(
+            fwd, page, self._creation, self._key, self._options.policy
+        )
         if not self._state.http_headers:
             tell(self._app, self._endpoint, outcome)
             return response  # type: ignore[no-any-return]  # as above

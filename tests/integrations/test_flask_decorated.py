@@ -98,6 +98,81 @@ class TestMemoize:
             assert price(1, "ann") == "1 for ann"
             assert price(1, "bob") == "1 for ann"
 
+    def test_it_may_stand_above_other_decorators_of_methods(
+        self, cache: DogpileCache, app: Flask
+    ) -> None:
+        made: list[str] = []
+
+        class Shop:
+            @cache.memoize(60)
+            @classmethod
+            def name(cls) -> str:
+                made.append("name")
+                return cls.__name__
+
+            @cache.memoize(60)
+            @staticmethod
+            def double(number: int) -> int:
+                made.append("double")
+                return 2 * number
+
+        with app.app_context():
+            told = [(Shop().name(), Shop.name(), Shop.double(2), Shop().double(2))] * 2
+
+        assert told == [("Shop", "Shop", 4, 4)] * 2
+        assert made == ["name", "double"]
+
+
+class TestCacheStatus:
+    """What of a page that was made is told to be kept."""
+
+    @pytest.mark.parametrize(
+        ("region", "seconds", "options", "told"),
+        [
+            (MEMORY, 60, {}, "ttl=60; stored"),
+            (MEMORY, 0, {}, "detail=max-age"),
+            (MEMORY, 0, {"grace": 60}, "ttl=0; stored"),
+            (
+                {**MEMORY, "should_cache_fn": lambda page: False},
+                60,
+                {},
+                "detail=filter",
+            ),
+            (MEMORY, 60, {"should_cache_fn": lambda page: False}, "detail=filter"),
+            ({**MEMORY, "arguments": {"max_bytes": 900}}, 60, {}, "detail=refused"),
+            (
+                {"backend": "memory_pickle", "arguments": {"max_bytes": 900}},
+                60,
+                {},
+                "detail=refused",
+            ),
+            ({**MEMORY, "arguments": {"max_bytes": 90_000}}, 60, {}, "ttl=60; stored"),
+            (
+                {"backend": "memory_pickle", "arguments": {"max_bytes": 90_000}},
+                60,
+                {},
+                "ttl=60; stored",
+            ),
+        ],
+    )
+    def test_it_tells_what_became_of_a_page(
+        self,
+        cache: DogpileCache,
+        region: Any,
+        seconds: int,
+        options: dict[str, Any],
+        told: str,
+    ) -> None:
+        app = Flask("site")
+        app.config["DOGPILE_CACHE_REGIONS"] = {"default": region}
+        cache.init_app(app)
+        view = cache.cached(seconds, **options)(lambda: "x" * 5000)
+        app.add_url_rule("/", "page", view)
+
+        response = app.test_client().get("/")
+
+        assert response.headers["Cache-Status"] == f"dogpile; fwd=uri-miss; {told}"
+
 
 def test_a_region_that_is_down_spares_no_other(cache: DogpileCache) -> None:
     pytest.importorskip("redis")
