@@ -118,6 +118,17 @@ class CacheSteps(CacheCore):
         discard(default)
         return self._values.unpack(self._values.shared(answer))
 
+    def _refusal_steps(
+        self, policy: Mapping[str, Any], *, is_async: bool
+    ) -> Steps[bool]:
+        """Return whether a value may be older than its tags, or is nobody else's."""
+        if not policy.get("tags"):
+            return False
+        if self._is_written(policy, is_async=is_async):
+            return True
+        is_behind: bool = yield snapshots, "has_old_view", (), _NOTHING
+        return is_behind
+
     def _set_steps(
         self,
         key: Any,
@@ -133,7 +144,7 @@ class CacheSteps(CacheCore):
         made = self.make_and_validate_key(key, version)
         lifetime = self._lifetime(timeout)
         policy = self._policy(policy)
-        if self._is_written(policy, is_async=is_async):
+        if (yield from self._refusal_steps(policy, is_async=is_async)):
             return False
         settings = {**policy, "expiration_time": lifetime}
         with self._spare(made):
@@ -176,7 +187,7 @@ class CacheSteps(CacheCore):
         made = self._keys(data, version)
         lifetime = self._lifetime(timeout)
         policy = self._policy(policy)
-        if self._is_written(policy, is_async=is_async):
+        if (yield from self._refusal_steps(policy, is_async=is_async)):
             return list(data)
         with self._spare(*made):
             if lifetime == 0:
@@ -209,7 +220,7 @@ class CacheSteps(CacheCore):
         made = self.make_and_validate_key(key, version)
         lifetime = self._lifetime(timeout)
         policy = self._policy(policy)
-        if self._is_written(policy, is_async=is_async):
+        if (yield from self._refusal_steps(policy, is_async=is_async)):
             return False
         with self._spare(made):
             change = Add(self._values.pack(value))

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.db.models import Model
 
 from dogpile.cache import NO_VALUE, CacheRegion, Creation, ValidationError
@@ -245,6 +245,10 @@ class Remembering:
 
     # What the function offers
 
+    def is_awaited(self, name: str) -> bool:
+        """Return whether an operation returns a coroutine."""
+        return name.startswith("a") or (self._is_async and name == "refresh")
+
     def guarded(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an operation, unless the function would pass the cache by here."""
         verb = name.removeprefix("a")
@@ -252,12 +256,24 @@ class Remembering:
         own, kwargs = keyed_all(args[len(values) :], kwargs, self._name)
         # What is created next is stored by it as it is.
         apart.leave()
-        if not self.is_touched(own, kwargs):
-            return getattr(self.decorated(), name)(*values, *own, **kwargs)
+        call = functools.partial(getattr(self.decorated(), name), *values, *own)
         if verb == "refresh":
-            return self._plain(own, kwargs)
-        value = values[0] if values else NO_VALUE
-        return value if verb == name else _ready(value)
+            passed = functools.partial(self._plain, own, kwargs)
+        else:
+            value = values[0] if values else NO_VALUE
+            passed = functools.partial(_same if verb == name else _ready, value)
+        if self.is_touched(own, kwargs):
+            return passed()
+        if not self._tags or verb == "get":
+            return call(**kwargs)
+        if self.is_awaited(name):
+            return _unless_behind(functools.partial(call, **kwargs), passed)
+        return passed() if has_old_view() else call(**kwargs)
+
+
+async def _unless_behind(call: Callable[[], Any], passed: Callable[[], Any]) -> Any:
+    """Await an operation; what passes the cache, where an old view is seen."""
+    return await (passed() if await ahas_old_view() else call())
 
 
 def _readable(tag: Any) -> Any:
@@ -276,7 +292,8 @@ def _readable(tag: Any) -> Any:
 
 # SPEC: what a decorated function offers; each belongs to the regions of now.
 _DELEGATED = ("invalidate", "key", "ainvalidate")
-# Of no effect while a transaction has written what the value is of.
+# Of no effect while a transaction has written what the value is of; what stores it
+# neither where one sees what was before.
 _GUARDED = (
     *("get", "set", "put", "refresh"),
     *("aget", "aset", "aput", "arefresh"),
@@ -288,16 +305,26 @@ def _delegate(owner: Remembering, name: str) -> Callable[..., Any]:
         args, kwargs = keyed_all(args, kwargs, owner.original.__name__)
         return getattr(owner.decorated(), name)(*args, **kwargs)
 
+    return _named(owner, name, call)
+
+
+def _named(
+    owner: Remembering, name: str, call: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return what an operation is offered as: it tells if it is to be awaited."""
     call.__name__ = name
-    return call
+    return markcoroutinefunction(call) if owner.is_awaited(name) else call
 
 
 def _guarded(owner: Remembering, name: str) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         return owner.guarded(name, args, kwargs)
 
-    call.__name__ = name
-    return call
+    return _named(owner, name, call)
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 async def _ready(value: Any) -> Any:

@@ -678,9 +678,17 @@ class TestModels:
             inside = ask(cache, "get_or_set", "key", titles, tags=[Book])
             tags = ["django_books.Author"]
             there = ask(cache, "get_or_set", "there", titles, tags=tags)
+            stored = [
+                ask(cache, "set", "set", [], tags=[Book]),
+                ask(cache, "add", "add", [], tags=[Book]),
+                ask(cache, "set_many", {"many": []}, tags=[Book]),
+            ]
+            ask(cache, "set", "untagged", [])
 
         journal("delete")
-        assert (inside, there) == ([], 1)
+        assert (inside, there, stored) == ([], 1, [False, False, ["many"]])
+        keys = ["set", "add", "many", "untagged"]
+        assert cache.get_many(keys) == {"untagged": []}
         assert cache.get_or_set("key", titles, tags=[Book]) == ["new"]
         Book.objects.using("archive").all().delete()
 

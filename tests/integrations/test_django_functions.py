@@ -864,6 +864,42 @@ class TestRaces:
         assert [each.content for each in after] == [b"new", b"new"]
         assert "; hit" in after[1].headers["Cache-Status"]
 
+    @pytest.mark.parametrize(
+        "store",
+        [
+            lambda titles: titles.refresh(),
+            lambda titles: titles.put(archived()),
+            lambda titles: titles.set(archived()),
+            lambda titles: async_to_sync(titles.aset)(archived()),
+        ],
+    )
+    def test_nothing_stores_what_an_old_view_shows(self, store: Any) -> None:
+        titles = cached(60, tags=[Book])(archived)
+
+        with old_views():
+            with transaction.atomic(using="archive"):
+                archived()
+                in_thread(lambda: Book.objects.using("archive").create(title="new"))
+                store(titles)
+            after = titles()
+
+        assert after == ["new"]
+
+    @pytest.mark.parametrize("name", ["refresh", "arefresh"])
+    def test_no_coroutine_stores_what_an_old_view_shows(self, name: str) -> None:
+        @cached(60, tags=[Book])
+        async def titles() -> list[str]:
+            return await sync_to_async(archived)()
+
+        with old_views():
+            with transaction.atomic(using="archive"):
+                archived()
+                in_thread(lambda: Book.objects.using("archive").create(title="new"))
+                inside = async_to_sync(getattr(titles, name))()
+            after = async_to_sync(titles)()
+
+        assert (inside, after) == ([], ["new"])
+
     def test_an_asynchronous_page_of_an_old_view_is_not_stored(self) -> None:
         @cached_view(60, tags=[Book])
         async def index(request: Any) -> Any:
