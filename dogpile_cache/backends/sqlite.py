@@ -48,12 +48,12 @@ _TIMEOUT = 5.0
 # Seconds after which a reader looks whether the file still bears its name.
 _GLANCE = 0.1
 # A look after a write takes as long as a third of it. So many writes without a
-# lull (seconds) between them have one each, and those that follow one of a few:
-# what the others write to a file that is gone is gone with it, as if it had been
-# deleted a moment later. No new file is made as fast.
+# lull (seconds) between them have one each, and those that follow once in so many
+# seconds: what is written to a file that is gone is gone with it, as if it had
+# been deleted a moment later. To make a new file takes longer.
 _LULL = 0.01
 _ALL_LOOKED_AT = 16
-_LOOK_EVERY = 32
+_BETWEEN_LOOKS = 0.001
 # Of so many writes one looks for entries that have lapsed.
 _WALK_EVERY = 256
 # Where one look finds more than this, the next write looks on.
@@ -110,7 +110,7 @@ class SqliteBackend(BytesBackend, LeasingBackend):
         self.filename: str = self._file.path
         self._is_bounded = self._tables.is_bounded
         self._looked = 0.0
-        self._wrote = -_LULL
+        self._wrote = self._saw = -_LULL
         self._in_a_row = 0
         # The first write looks: some processes do not write more.
         self._writes = -1
@@ -175,8 +175,10 @@ class SqliteBackend(BytesBackend, LeasingBackend):
             now = SYSTEM_CLOCK.source.monotonic()
             in_a_row = self._in_a_row + 1 if now - self._wrote < _LULL else 0
             self._wrote, self._in_a_row = now, in_a_row
-            is_due = in_a_row < _ALL_LOOKED_AT or not in_a_row % _LOOK_EVERY
-            is_gone = is_due and os.lstat(self.filename).st_ino != link.identity[1]
+            is_gone = False
+            if in_a_row < _ALL_LOOKED_AT or now - self._saw > _BETWEEN_LOOKS:
+                is_gone = os.lstat(self.filename).st_ino != link.identity[1]
+                self._saw = now
         except BaseException as error:
             self._file.keep_or_drop(link, error)
             if isinstance(error, _MENDED):

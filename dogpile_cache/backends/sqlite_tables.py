@@ -99,8 +99,10 @@ _EVICT_LEASES = "DELETE FROM leases WHERE ends <= ?"
 # The parameters of one statement, and the steps in which they grow.
 _CHUNK = 500
 _STEP = 20
-# How many entries one walk looks at, and which walks look at the leases too.
+# How many entries one walk looks at, and how many lapsed ones are many; which
+# walks look at the leases too.
 _WALK = 128
+_RICH = 8
 _WALKS_FOR_LEASES = 2
 # One write evicts so many more than it writes, at most.
 _EVICTED_AT_ONCE = 16
@@ -226,14 +228,20 @@ class Tables:
     def walk(self, link: Link) -> list[Native]:
         """Evict what has lapsed among the next few entries; return its keys."""
         now = self._now()
-        if self._walked_to is None:
-            [self._walked_to] = link.execute(_ANYWHERE).fetchone()
         begin = self._walked_to
+        if begin is None:
+            # What was written first mostly lapses first, but some stays for ever.
+            begin = 0
+            if self._walks % 2:
+                [begin] = link.execute(_ANYWHERE).fetchone()
         [(last, count)] = link.execute(_SPAN, (begin, _WALK)).fetchall()
-        self._walked_to = last + 1 if count == _WALK else 0
         lapsed = []
         if count:
             lapsed = link.execute(_LAPSED, (begin, last, now)).fetchall()
+        # On from where there is much, and from there alone: a walk as fast as the
+        # writes would stay just ahead of what lapses.
+        is_rich = count == _WALK and len(lapsed) > _RICH
+        self._walked_to = last + 1 if is_rich else None
         if lapsed:
             link.execute("BEGIN IMMEDIATE")
             link.executemany(_EVICT_LAPSED, [(row[0], now) for row in lapsed])

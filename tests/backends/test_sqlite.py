@@ -409,7 +409,7 @@ class TestLapsing:
         backend.set_serialized("kept", b"")
         opened.clock.advance(10.0)
 
-        for number in range(300):
+        for number in range(900):
             backend.set_serialized(f"new {number % 10}", b"")
 
         assert opened.sql("SELECT count(*) FROM entries") == [(12,)]
@@ -421,6 +421,22 @@ class TestLapsing:
         assert sorted(itertools.chain(*(each["keys"] for each in details))) == sorted(
             f"old {number}" for number in range(2000)
         )
+
+    @pytest.mark.parametrize("are_some_for_ever", [False, True])
+    def test_what_lapses_goes_as_fast_as_it_comes(
+        self, backend: SqliteBackend, opened: Opener, are_some_for_ever: bool
+    ) -> None:
+        if are_some_for_ever:
+            backend.set_serialized_multi({f"kept {n}": b"" for n in range(1000)})
+        counts = []
+
+        for number in range(12_000):
+            backend.set_serialized(f"key {number}", b"", ttl=10.0)
+            opened.clock.advance(0.01)  # so that 1,000 are alive
+            if number % 1000 == 999:
+                counts += opened.sql("SELECT count(*) FROM entries WHERE ends > 0")
+
+        assert max(count for (count,) in counts) < 3500
 
     def test_writes_clear_away_the_leases_of_the_dead(
         self, backend: SqliteBackend, opened: Opener
@@ -1192,19 +1208,23 @@ class TestFileThatGoesAway:
         assert backend.get_serialized("old") is NO_VALUE
         assert os.path.exists(opened.filename)
 
-    def test_a_storm_of_writes_notices_after_a_few(
-        self, backend: SqliteBackend, opened: Opener
+    def test_a_storm_of_writes_notices_after_a_moment(
+        self,
+        backend: SqliteBackend,
+        opened: Opener,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        clock = FakeClock()
+        monkeypatch.setattr(sqlite, "SYSTEM_CLOCK", clock)
         for number in range(100):
+            clock.advance(0.0001)
             backend.set_serialized(f"key {number}", b"value")
         self.delete(opened)
 
-        for number in range(sqlite._LOOK_EVERY):
-            backend.set_serialized(f"new {number}", b"value")
-            if os.path.exists(opened.filename):
-                break
+        clock.advance(sqlite._BETWEEN_LOOKS * 1.01)
+        backend.set_serialized("new", b"value")
 
-        assert opened().get_serialized(f"new {number}") == b"value"
+        assert opened().get_serialized("new") == b"value"
         assert backend.get_serialized("key 1") is NO_VALUE
 
     def test_the_first_write_after_a_lull_notices(
