@@ -137,11 +137,22 @@ def assemble(
     for proxy in reversed(list(wrap)):
         outer = wrapped(proxy, outer)
     coder = _coder(actual, codec, context)
-    if coder is not None and coder.is_unguarded_pickle:
-        trust = getattr(actual, "trust_values", None)
-        if trust is not None:
-            trust()
+    if coder is not None and coder.is_unguarded_pickle and outer is actual:
+        trust_values(outer, is_trusting=True)
     return Parts(outer, actual, coder)
+
+
+def trust_values(backend: Any, *, is_trusting: bool) -> None:
+    """Say of a backend whether its client may make values of what it reads.
+
+    It may where the region pickles, signs nothing, and has no proxy that might
+    look at the bytes first.
+    """
+    while hasattr(backend, "proxied"):
+        backend = backend.proxied
+    trust = getattr(backend, "trust_values", None)
+    if trust is not None:
+        trust(is_trusting=is_trusting)
 
 
 def _example(kind: Any) -> str:

@@ -343,6 +343,7 @@ class CacheRegion(AsyncTwins):
     def _changed(self, name: str, value: Any) -> None:
         """Hear of an attribute that programs set after the configuration."""
         if name == "backend":
+            config.trust_values(value, is_trusting=False)
             self._parts = self._parts._replace(backend=value)
         elif name == "region_invalidator":
             self._given_strategy = value
@@ -385,6 +386,7 @@ class CacheRegion(AsyncTwins):
         :param proxy: a ``ProxyBackend`` class or instance.
         """
         outer = config.wrapped(proxy, self.storage.backend)
+        config.trust_values(outer, is_trusting=False)
         self._parts = self._parts._replace(backend=outer)
         self.__dict__["backend"] = outer
         self._renew_storage()

@@ -85,17 +85,19 @@ class PylibmcBackend(GenericMemcachedBackend):
     #: Whether pylibmc itself makes values of what arrives.
     _is_trusting = False
 
-    def trust_values(self) -> None:
-        """Have pylibmc itself make values of what arrives, which takes less time.
+    def trust_values(self, *, is_trusting: bool) -> None:
+        """Have pylibmc itself make values of what arrives, or not.
 
-        It unpickles what says that it is a pickle. For regions whose values
-        are pickles that nobody has signed: who writes to the server can run
-        code in this process already. Clients are shared with no other regions.
+        It takes less time, and unpickles what says that it is a pickle. For
+        regions whose values are pickles that nobody has signed: who writes to
+        the server can run code in this process already. Clients are shared
+        with no other regions.
         """
-        if self._is_own and not self._is_trusting:
-            self._is_trusting = True
+        if self._is_own and self._is_trusting != is_trusting:
+            self._is_trusting = is_trusting
             self._pool.leave(self)
-            self._use_pool((self._shares, "trusting"))
+            kind = (self._shares, "trusting") if is_trusting else self._shares
+            self._use_pool(kind)
 
     def _imports(self) -> None:
         module = import_client("pylibmc", backend=self.name, extra="pylibmc")

@@ -39,6 +39,10 @@ _TRUSTED_SECONDS = 1.0
 _MOVING = frozenset({"namespace", "auto_eject", "remove_failed"})
 
 
+class Silent(TimeoutError):
+    """The server said nothing in time."""
+
+
 if TYPE_CHECKING:
     # What is used here of pylibmc, which has no types.
     class _Client:
@@ -114,7 +118,10 @@ class Client(_Client):
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of a key."""
         began = _now()
-        value = _get(self, key)
+        try:
+            value = _get(self, key)
+        except pylibmc.Error as error:
+            value = unread(error)
         return self._missed(key, began, default) if value is None else value
 
     def _missed(self, key: str, began: float, default: Any) -> Any:
@@ -130,11 +137,20 @@ class Client(_Client):
     def get_multi(self, keys: Sequence[str], **options: Any) -> Any:
         """Return the values of the keys that have one."""
         began = _now()
-        found = _get_multi(self, keys, **options)
+        try:
+            found = _get_multi(self, keys, **options)
+        except pylibmc.Error as error:
+            unread(error)
+            return self.one_by_one(keys)
         if len(found) < len(keys):
             self._doubt(keys, found, began, options)
         self._well_at = began
         return found
+
+    def one_by_one(self, keys: Sequence[Any]) -> dict[Any, Any]:
+        """Return the values of keys of which one cannot be read."""
+        found = {key: self.get(key) for key in keys}
+        return {key: value for key, value in found.items() if value is not None}
 
     def get_values(self, keys: Sequence[str]) -> list[Any]:
         """Return the value of each key, or ``None``, in their order."""
@@ -143,7 +159,11 @@ class Client(_Client):
         sent = "\n".join(keys).encode("ascii").split(b"\n")
         if len(sent) != len(keys):
             sent = [key.encode("ascii") for key in keys]
-        found = _get_multi(self, sent)
+        try:
+            found = _get_multi(self, sent)
+        except pylibmc.Error as error:
+            unread(error)
+            found = self.one_by_one(sent)
         if len(found) < len(sent):
             self._doubt(sent, found, began, {})
         self._well_at = began
@@ -178,7 +198,7 @@ class Client(_Client):
     def _require_answer(self, began: float) -> None:
         # To libmemcached a server that says nothing has nothing.
         if _now() - began >= self._patience:
-            raise TimeoutError
+            raise Silent
 
     def take_many(
         self, marks: Mapping[str, bytes], time: int
@@ -255,6 +275,16 @@ class Client(_Client):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
 
 
+def unread(error: pylibmc.Error) -> bytes:
+    """Return what stands for a value that pylibmc cannot read.
+
+    :raises pylibmc.Error: the error is one of the connection; these have numbers.
+    """
+    if type(error) is not pylibmc.Error or _code(error):
+        raise error
+    return b""
+
+
 _get = pylibmc.Client.get
 _get_multi = pylibmc.Client.get_multi
 _now = SYSTEM_CLOCK.monotonic
@@ -283,7 +313,8 @@ class PylibmcFaults(Faults):
         if _is_refused_login(error) or _is_refused_value(error):
             return False
         # Time-outs have no class of their own.
-        is_lost = type(error) is pylibmc.Error or isinstance(error, self._lost)
+        is_bare = type(error) is pylibmc.Error and _code(error) != 0
+        is_lost = is_bare or isinstance(error, self._lost)
         return is_lost or super().is_lost(error)
 
     def is_too_large(self, error: Exception) -> bool:

@@ -7,14 +7,22 @@ from typing import Any
 
 import pylibmc  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
-from dogpile.cache.backends.memcached_pylibmc import Client
+from dogpile.cache.backends.memcached_pylibmc import Client, Silent, unread
 from dogpile.cache.clock import SYSTEM_CLOCK
 
 _get = pylibmc.Client.get
 _now = SYSTEM_CLOCK.monotonic
 
-# What the server, or who is in its place, has to do with.
-_FAULTS = (pylibmc.Error, OSError)
+
+def _require_value(error: Exception) -> None:
+    """Return if it is a value that is at fault, and not the connection.
+
+    :raises Exception: it is the connection.
+    """
+    if isinstance(error, Silent):
+        raise error
+    if isinstance(error, pylibmc.Error):
+        unread(error)
 
 
 class TrustingClient(Client):
@@ -40,28 +48,29 @@ class TrustingClient(Client):
         try:
             value = _get(self, key)
             return self._missed(key, began, default) if value is None else value
-        except _FAULTS:
-            raise
         # A pickle may raise anything.
-        except Exception:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001
+            _require_value(error)
             return self._carefully().get(key, default)
+
+    def one_by_one(self, keys: Sequence[Any]) -> dict[Any, Any]:
+        """Return the values of keys of which one cannot be read."""
+        return self._carefully().one_by_one(keys)
 
     def get_multi(self, keys: Sequence[str], **options: Any) -> Any:
         """Return the values of the keys that have one."""
         try:
             return super().get_multi(keys, **options)
-        except _FAULTS:
-            raise
-        except Exception:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - as above
+            _require_value(error)
             return self._carefully().get_multi(keys, **options)
 
     def get_values(self, keys: Sequence[str]) -> list[Any]:
         """Return the value of each key, or ``None``, in their order."""
         try:
             return super().get_values(keys)
-        except _FAULTS:
-            raise
-        except Exception:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - as above
+            _require_value(error)
             return self._carefully().get_values(keys)
 
     def gets(self, key: Any) -> tuple[Any, Any]:

@@ -10,11 +10,26 @@ import pytest
 from memcached_kinds import KINDS, url_of
 from servers import Server, wait_until
 
-from dogpile.cache import NO_VALUE, CacheRegion, make_region
+from dogpile.cache import NO_VALUE, CacheRegion, ProxyBackend, make_region
 from dogpile.cache.backends.memcached import PylibmcBackend
 from dogpile.cache.testing.concurrency import in_child
 
 pytestmark = pytest.mark.server
+
+
+class Raising:
+    """Raises an error when it is unpickled."""
+
+    def __init__(self, kind: type[Exception]) -> None:
+        self.kind = kind
+
+    def __reduce__(self) -> Any:
+        return raise_one, (self.kind,)
+
+
+def raise_one(kind: type[Exception]) -> None:
+    raise kind("a pickle")
+
 
 KEY = b"0123456789abcdef"
 # Types of values as pylibmc flags them: pickle, two kinds of numbers, text.
@@ -27,6 +42,11 @@ ODD = {
     "a number": (LONG, b"12"),
     "no text": (TEXT, b"\xff\xfe"),
     "a text": (TEXT, b"text"),
+    "an error of the system": (PICKLE, b"cbuiltins\nopen\n(V/no/such/file\ntR."),
+    "a time-out": (PICKLE, pickle.dumps(Raising(TimeoutError))),
+    "flags that it does not know": (3, b"bytes"),
+    "other such flags": (17, b"bytes"),
+    "no zlib": (8, b"bytes"),
     "nothing": (0, b""),
     "bytes": (0, b"bytes"),
 }
@@ -98,6 +118,58 @@ def test_what_others_put_there_is_a_miss_and_is_replaced(
 
     assert made == ["value", "made"]
     assert region.get_multi(["one", "many", "good"]) == ["new", "made", "value"]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_others_put_in_place_of_a_record_stops_nobody(
+    make: Make, server: Server, odd: str
+) -> None:
+    region = make(expiration_time=60, generation_ttl=0)
+    region.put("key", "old")
+    plant(server, region.storage.record, *ODD[odd])
+
+    made = [region.get_or_create("key", lambda: "new") for _ in range(3)]
+
+    assert made == ["new"] * 3
+    assert region.get("key") == "new"
+
+
+class Reading(ProxyBackend):
+    """Looks at the bytes before they become a value."""
+
+    def get_serialized(self, key: Any) -> Any:
+        return self.proxied.get_serialized(key)
+
+
+def test_nothing_is_unpickled_before_a_proxy_has_seen_it(
+    make: Make, server: Server
+) -> None:
+    wrapped = make(expiration_time=60, wrap=[Reading])
+    later = make(expiration_time=60)
+    later.wrap(Reading)
+    plant(server, "key", PICKLE, pickle.dumps(Planted()))
+    Planted.unpickled.clear()
+
+    for region in (wrapped, later):
+        assert region.get("key") is NO_VALUE
+        assert region.get_multi(["key", "other"]) == [NO_VALUE, NO_VALUE]
+
+    assert Planted.unpickled == []
+
+
+def test_a_region_that_signs_reads_the_backend_of_another_with_care(
+    make: Make, server: Server
+) -> None:
+    other, signed = make(expiration_time=60), make(expiration_time=60, signing_key=KEY)
+    plant(server, "key", PICKLE, pickle.dumps(Planted()))
+    Planted.unpickled.clear()
+
+    signed.backend = other.backend
+
+    for _ in range(3):
+        assert signed.get("key") is NO_VALUE
+        assert signed.get_multi(["key"]) == [NO_VALUE]
+    assert Planted.unpickled == []
 
 
 @pytest.mark.parametrize(
