@@ -171,12 +171,13 @@ def _hear_of_relation(
 ) -> None:
     if action in ("pre_add", "pre_remove", "post_clear"):
         return
-    keys = pk_set
     if action == "pre_clear":
         # After it, nothing tells any more whom it had to do with.
         keys = set(_related(sender, instance, model, using))
+    else:
+        keys = _primary(sender, model, pk_set or set(), using)
     tags = tags_of(instance) | {label for label, _ in relatives(model)}
-    tags |= _tags_of_keys(model, iter(keys or ()))
+    tags |= _tags_of_keys(model, iter(keys))
     when_committed(_covered(tags), using, invalidate)
 
 
@@ -195,17 +196,41 @@ def _related(
     through: type[Model], instance: Model, model: type[Model], using: str
 ) -> Iterator[Any]:
     """Return the keys of the rows of a model that an instance is related to."""
-    links = [field for field in through._meta.fields if field.is_relation]
     rows: Any = through._base_manager.using(using)
-    for source in links:
-        if not _leads_to(source, type(instance)):
-            continue
-        for target in links:
-            if target is source or not _leads_to(target, model):
+    targets = _links(through, model)
+    for source in _links(through, type(instance)):
+        for target in targets:
+            if target is source:
                 continue
-            yield from rows.filter(**{source.name: instance.pk}).values_list(
-                target.attname, flat=True
+            # By what they point to, which need not be a primary key.
+            yield from rows.filter(**{source.name: instance}).values_list(
+                f"{target.name}__pk", flat=True
             )
+
+
+def _primary(
+    through: type[Model], model: type[Model], keys: set[Any], using: str
+) -> set[Any]:
+    """Return the primary keys of rows that a signal names as the relation does."""
+    found: set[Any] = set()
+    rows: Any = model._base_manager.using(using)
+    for link in _links(through, model):
+        named = link.target_field
+        if named.primary_key:
+            found |= keys
+        elif keys:
+            chosen = rows.filter(**{f"{named.name}__in": keys})
+            found.update(chosen.values_list("pk", flat=True))
+    return found
+
+
+def _links(through: type[Model], model: type[Model]) -> list[Any]:
+    """Return the fields of a relation that point to rows of a model."""
+    return [
+        field
+        for field in through._meta.fields
+        if field.is_relation and _leads_to(field, model)
+    ]
 
 
 def _leads_to(field: Any, model: type[Model]) -> bool:

@@ -55,6 +55,24 @@ class Blurb(Review):
     """A review with a table of its own beside that of reviews."""
 
 
+class Label(models.Model):
+    slug = models.CharField(max_length=50, unique=True)
+
+
+class Shelf(models.Model):
+    """What is related by other columns than primary keys."""
+
+    code = models.CharField(max_length=50, unique=True)
+    labels: models.ManyToManyField[Label, Sticker] = models.ManyToManyField(
+        Label, through="Sticker", related_name="shelves"
+    )
+
+
+class Sticker(models.Model):
+    label = models.ForeignKey(Label, models.CASCADE, to_field="slug")
+    shelf = models.ForeignKey(Shelf, models.CASCADE, to_field="code")
+
+
 class Timed(models.Model):
     """What is saved here is a row of the models that inherit from it."""
 

@@ -16,7 +16,16 @@ from django.http import HttpResponse
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import path
-from django_books.models import Author, Blurb, Book, Classic, Novel, Review
+from django_books.models import (
+    Author,
+    Blurb,
+    Book,
+    Classic,
+    Label,
+    Novel,
+    Review,
+    Shelf,
+)
 
 from dogpile.cache.integrations.django import cached, cached_view
 
@@ -27,7 +36,7 @@ def _empty() -> Iterator[None]:
         DOGPILE_CACHE_REGIONS={"default": {"backend": "memory", "expiration_time": 60}}
     ):
         yield
-    for model in (Blurb, Review, Novel, Book, Author):
+    for model in (Blurb, Review, Novel, Book, Author, Shelf, Label):
         model._default_manager.all().delete()
 
 
@@ -216,3 +225,50 @@ class TestCosts:
             rows = Rows(author)
             book.delete()
             assert rows.changed() == [author]
+
+
+class TestOtherColumns:
+    """Relations whose foreign keys point to other columns than primary keys."""
+
+    @pytest.fixture
+    def shelf(self) -> Shelf:
+        # So that no two rows have one key.
+        Shelf.objects.create(code="first")
+        return Shelf.objects.create(code="herbs")
+
+    @pytest.fixture
+    def label(self) -> Label:
+        return Label.objects.create(slug="green")
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda shelf, label: shelf.labels.remove(label),
+            lambda shelf, label: label.shelves.remove(shelf),
+            lambda shelf, label: shelf.labels.clear(),
+            lambda shelf, label: label.shelves.clear(),
+        ],
+    )
+    def test_both_ends_are_found(self, shelf: Shelf, label: Label, change: Any) -> None:
+        rows = Rows(shelf, label)
+        shelf.labels.add(label)
+        added = rows.changed()
+
+        change(shelf, label)
+
+        assert [added, rows.changed()] == [[shelf, label]] * 2
+
+    def test_the_other_end_of_a_deletion_is_found(
+        self, shelf: Shelf, label: Label
+    ) -> None:
+        shelf.labels.add(label)
+        labels, shelves = Rows(label), Rows(shelf)
+
+        label.delete()
+        of_label = shelves.changed()
+        again = Label.objects.create(slug="green")
+        shelf.labels.add(again)
+        labels = Rows(again)
+        shelf.delete()
+
+        assert [of_label, labels.changed()] == [[shelf], [again]]
