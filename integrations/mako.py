@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from dogpile.cache import ValidationError
-from dogpile.cache.integrations.mako_bases import TemplateBase, TemplateLookupBase
+from dogpile.cache.integrations.mako_bases import (
+    LexerBase,
+    TemplateBase,
+    TemplateLookupBase,
+)
 from dogpile.cache.integrations.mako_cache import DogpileCacheImpl
 from dogpile.cache.integrations.mako_regions import TemplateRegions
 from dogpile.cache.integrations.mako_settings import check_fingerprint, check_lookup
@@ -47,6 +52,14 @@ class TemplateLookup(TemplateLookupBase):
         caching = _caching(cache_regions, cache_region, cache_fingerprint)
         super().__init__(directories, *given, **_prepared(settings, caching))
 
+    def put_string(self, uri: str, text: str) -> None:
+        """Place a template that is made of a text.
+
+        :raises ValidationError: a tag of it is no use for caching.
+        """
+        with _naming(uri):
+            super().put_string(uri, text)
+
 
 class Template(TemplateBase):
     """Mako's, with regions for the sections that it caches.
@@ -68,7 +81,9 @@ class Template(TemplateBase):
         **settings: Any,
     ) -> None:
         caching = _caching(cache_regions, cache_region, cache_fingerprint)
-        super().__init__(text, *given, **_prepared(settings, caching))
+        prepared = _prepared(settings, caching)
+        with _naming(settings.get("uri") if settings.get("filename") is None else None):
+            super().__init__(text, *given, **prepared)
 
 
 def init_mako(
@@ -129,6 +144,8 @@ def _prepared(
         each for each in _listed(prepared.get("preprocessor")) if each != translate
     ]
     prepared["preprocessor"] = [*before, translate]
+    if prepared.get("lexer_cls") is None:
+        prepared["lexer_cls"] = _Lexer
     handler = prepared.get("include_error_handler")
     if handler is not None and not isinstance(handler, _Handler):
         prepared["include_error_handler"] = _Handler(handler)
@@ -140,6 +157,29 @@ def _listed(preprocessor: Any) -> list[Callable[[str], str]]:
     if preprocessor is None:
         return []
     return list(preprocessor) if hasattr(preprocessor, "__iter__") else [preprocessor]
+
+
+@contextmanager
+def _naming(template: str | None) -> Iterator[None]:
+    """Say in which template a tag is no use for caching.
+
+    :param template: its file, or the URI of a text; ``None`` if neither is known.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        if template is None:
+            raise
+        raise ValidationError(f"the template {template!r}: {error}") from None
+
+
+class _Lexer(LexerBase):
+    """Mako's, which knows the file that it reads."""
+
+    def parse(self) -> Any:
+        """Return the template as a tree."""
+        with _naming(self.filename):
+            return super().parse()
 
 
 class _Handler:

@@ -80,6 +80,14 @@ if TYPE_CHECKING:
         def filename_to_uri(self, filename: str) -> str:
             """Return the URI of a file."""
 
+    class LexerBase:
+        """Mako's ``Lexer``."""
+
+        filename: str | None
+
+        def parse(self) -> Any:
+            """Return the template as a tree."""
+
     class CacheImplBase:
         """Mako's ``CacheImpl``."""
 
@@ -103,7 +111,8 @@ if TYPE_CHECKING:
 
 else:
     from mako.cache import CacheImpl as CacheImplBase
+    from mako.lexer import Lexer as LexerBase
     from mako.lookup import TemplateLookup as TemplateLookupBase
     from mako.template import Template as TemplateBase
 
-__all__ = ["CacheImplBase", "TemplateBase", "TemplateLookupBase"]
+__all__ = ["CacheImplBase", "LexerBase", "TemplateBase", "TemplateLookupBase"]

@@ -26,6 +26,7 @@ from dogpile.cache.integrations.mako_sections import (
     source_fingerprint,
 )
 from dogpile.cache.integrations.mako_settings import (
+    check_arguments,
     check_fingerprint,
     names_of,
     seconds_of,
@@ -86,6 +87,7 @@ class DogpileCacheImpl(CacheImplBase):
         template = cache.template
         self._template = template
         self._where = f"the template {template.uri!r}"
+        check_arguments(template.cache_args, self._where)
         given = template.cache_args.get("regions")
         if not isinstance(given, TemplateRegions):
             given = TemplateRegions(given)

@@ -15,6 +15,7 @@ FINGERPRINTS: tuple[str | None, ...] = ("source", "tree", "starttime", None)
 
 # What a tag may say behind `cache_`, beside `key`.
 _OF_TAGS = frozenset({"region", "timeout", "grace", "tags", "vary", "fingerprint"})
+_OF_ONE = frozenset({"key"})
 _BEAKERS = frozenset({"dir", "expire", "manager", "type", "url"})
 # What a lookup may be given that begins with `cache_`; Mako's own among it.
 _OF_LOOKUPS = frozenset(
@@ -61,6 +62,20 @@ def check_lookup(settings: Mapping[str, Any]) -> None:
         raise ValidationError(
             "cache_args takes a dictionary of what tags may say, such as "
             f"{{'timeout': 60}}, not {given!r}"
+        )
+    check_arguments(given or {}, "the lookup")
+
+
+def check_arguments(given: Mapping[str, Any], where: str) -> None:
+    """Refuse of ``cache_args`` what only a tag may say.
+
+    :param where: it was found, for the error.
+    :raises ValidationError: there is such an argument.
+    """
+    for name in _OF_ONE.intersection(given):
+        raise ValidationError(
+            f"{where}: cache_args takes no {name!r}, which would be that of every "
+            f"section: write cache_{name} in the section's tag"
         )
 
 

@@ -50,7 +50,11 @@ def translate(source: str) -> str:
     while (found := _TAGS.search(source, at)) is not None:
         pieces.append(source[at : found.start()])
         tag = found["tag"]
-        pieces.append(found["other"] if tag is None else _translate_tag(tag))
+        if tag is None:
+            pieces.append(found["other"])
+        else:
+            line = source.count("\n", 0, found.start()) + 1
+            pieces.append(_translate_tag(tag, line))
         at = found.end()
         if tag is not None and tag.startswith("<%text") and not tag.endswith("/>"):
             end = source.find(_TEXT_END, at)
@@ -61,11 +65,11 @@ def translate(source: str) -> str:
     return "".join(pieces)
 
 
-def _translate_tag(tag: str) -> str:
+def _translate_tag(tag: str, line: int) -> str:
     try:
         return _ATTRIBUTE.sub(_translate_attribute, tag)
     except ValidationError as error:
-        raise ValidationError(f"the tag {tag}: {error}") from None
+        raise ValidationError(f"the tag {tag} in line {line}: {error}") from None
 
 
 def _translate_attribute(found: re.Match[str]) -> str:
