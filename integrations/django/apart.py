@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, ExitStack
 from contextvars import ContextVar
+from datetime import datetime, tzinfo
 from threading import get_ident
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from asgiref.sync import AsyncToSync, sync_to_async
 from django.conf import settings
@@ -83,7 +85,13 @@ async def arun_apart(call: Callable[[], Awaitable[T]]) -> T:
 
 
 def locale() -> tuple[str | None, str | None]:
-    """Return the language and the time zone that a page is made in."""
+    """Return the names of the language and the time zone that a page is made in."""
+    language, zone = activated()
+    return language, None if zone is None else _name_of(zone)
+
+
+def activated() -> tuple[str | None, tzinfo | None]:
+    """Return the language and the time zone; ``None`` where the site has none."""
     told = vars(settings)  # what was asked for once
     try:
         has_languages, has_zones = told["USE_I18N"], told["USE_TZ"]
@@ -96,9 +104,9 @@ def locale() -> tuple[str | None, str | None]:
             language = translation.get_language()
     if has_zones:
         if _current_zone.is_usual():
-            zone = _name_of(timezone.get_default_timezone())
+            zone = timezone.get_default_timezone()
         else:
-            zone = _name_of(timezone.get_current_timezone())
+            zone = timezone.get_current_timezone()
     return language, zone
 
 
@@ -130,18 +138,31 @@ _language = Activation(trans_real)
 _current_zone = Activation(timezone)
 
 
-def _name_of(zone: Any) -> str:
-    name = _names_of_zones.get(zone)
-    if name is None:
-        name = zone.tzname(None) or str(zone)
-        if len(_names_of_zones) < _MOST_ZONES:
-            _names_of_zones[zone] = name
-    return name
+def _name_of(zone: tzinfo) -> str:
+    """Return what tells a time zone from all others, in every process.
+
+    Nothing is remembered by a zone: some have no hash, and some are equal that
+    show other names.
+    """
+    if isinstance(zone, ZoneInfo) and zone.key:
+        return zone.key
+    name = zone.tzname(None) or _text_of(zone)
+    if zone.utcoffset(None) is not None:
+        return f"{name} {zone.utcoffset(None)}"
+    shown = (f"{zone.tzname(each)} {zone.utcoffset(each)}" for each in _SAMPLES)
+    return " ".join((name, *shown))
 
 
-# Telling the name takes longer than all the rest of a page's key.
-_names_of_zones: dict[Any, str] = {}
-_MOST_ZONES = 1000
+def _text_of(zone: tzinfo) -> str:
+    kind: Any = type(zone)
+    if kind.__repr__ is object.__repr__ and kind.__str__ is object.__str__:
+        # It would be its address in memory.
+        return f"{kind.__module__}.{kind.__qualname__}"
+    return str(zone)
+
+
+# Without an offset of its own a zone has one in winter and one in summer.
+_SAMPLES = (datetime(2026, 1, 1), datetime(2026, 7, 1))
 
 
 def in_locale(language: str | None, zone: Any) -> AbstractContextManager[Any]:

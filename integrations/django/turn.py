@@ -57,7 +57,7 @@ class BaseTurn:
         self._region: CacheRegion = asked.shelf.region
         self._varied = dict(asked.options.varied)
         self._key = asked.key
-        self._locale = apart.locale()
+        self._locale = apart.activated()
         self._keyed_request = self._nobody()
         # What was made for this very request: of no use to anybody else.
         self._response: Any = None

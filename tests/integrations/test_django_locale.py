@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
+from datetime import datetime, timedelta, timezone as dt_timezone, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,18 +19,22 @@ import django_site  # noqa: F401 - it configures Django
 from asgiref.local import Local
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
-from django.test import override_settings
+from django.http import HttpResponse
+from django.test import RequestFactory, override_settings
 from django.utils import timezone, translation
 
-from dogpile.cache.integrations.django import apart
+from dogpile.cache.integrations.django import apart, cached_view, regions
+from dogpile.cache.testing import FakeClock
 
 
 def told() -> tuple[str | None, str | None]:
-    """Return what Django itself says."""
-    return (
-        translation.get_language() if settings.USE_I18N else None,
-        timezone.get_current_timezone_name() if settings.USE_TZ else None,
-    )
+    """Return what Django itself says; of a fixed zone with its offset."""
+    language = translation.get_language() if settings.USE_I18N else None
+    if not settings.USE_TZ:
+        return language, None
+    offset = timezone.get_current_timezone().utcoffset(None)
+    name = timezone.get_current_timezone_name()
+    return language, f"{name} {offset}" if offset else name
 
 
 def in_a_thread(act: Callable[[], Any]) -> Any:
@@ -153,3 +159,76 @@ def test_it_goes_along_when_a_module_begins_anew() -> None:
     module._active.value = "something"
 
     assert not activation.is_usual()
+
+
+class Odd(tzinfo):
+    """A zone without a hash, as there are, that tells little of itself."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, summer: int, name: str = "odd") -> None:
+        self._summer = summer
+        self._name = name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Odd)
+
+    def tzname(self, when: datetime | None) -> str | None:
+        return None if when is None else self._name
+
+    def utcoffset(self, when: datetime | None) -> timedelta | None:
+        if when is None:
+            return None
+        return timedelta(hours=self._summer if 3 < when.month < 10 else 1)
+
+    def dst(self, when: datetime | None) -> timedelta:
+        return timedelta(0)
+
+
+def fixed_zone(hours: int, name: str) -> tzinfo:
+    return dt_timezone(timedelta(hours=hours), name)
+
+
+@pytest.mark.parametrize(
+    "zones",
+    [
+        [Odd(1), Odd(2), Odd(1, "other")],
+        [fixed_zone(1, "X"), fixed_zone(2, "X"), fixed_zone(2, "Y")],
+        [ZoneInfo("Europe/Berlin"), ZoneInfo("Europe/Paris")],
+    ],
+    ids=["odd", "fixed", "known"],
+)
+def test_each_zone_has_a_name_of_its_own(zones: list[tzinfo]) -> None:
+    names = []
+    for zone in zones * 2:
+        with timezone.override(zone):
+            names.append(apart.locale()[1])
+
+    assert len(set(names)) == len(zones)
+    assert names[: len(zones)] == names[len(zones) :]
+    assert not any("0x" in str(name) for name in names)
+
+
+def test_a_page_is_refreshed_in_a_zone_that_has_no_known_name() -> None:
+    clock = FakeClock()
+
+    @cached_view(10, grace=100)
+    def page(request: Any) -> HttpResponse:
+        return HttpResponse(f"{timezone.get_current_timezone_name()} {clock.time()}")
+
+    def text() -> str:
+        return str(page(RequestFactory().get("/")).content.decode())
+
+    region = {"backend": "memory", "clock": clock}
+    with (
+        override_settings(DOGPILE_CACHE_REGIONS={"default": region}),
+        timezone.override(fixed_zone(1, "X")),
+    ):
+        before = text()
+        clock.advance(11)
+        text()
+        assert regions["default"].storage.pending.wait(10)
+        after = text()
+
+    assert before != after
+    assert after.startswith("X ")
