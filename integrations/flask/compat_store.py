@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -35,23 +36,48 @@ def seconds(timeout: Any, default: Any, name: str = "a timeout") -> float | None
     found = spelled_seconds(name, found)
     if found is None:
         return None
-    if not isinstance(found, (int, float)):
+    if not isinstance(found, (int, float, Decimal)):
         raise ValidationError(f"{name} takes seconds, not {found!r}")
     number = float(found)
     return number if number > 0 else None
+
+
+_PREFIX = "a text, or a function that returns one"
+# That are remembered; others are as good, and a little slower.
+_MOST_PREFIXES = 1000
 
 
 class Store:
     """What ``cache.cache`` is: one application's region.
 
     :param default: the ``CACHE_DEFAULT_TIMEOUT``.
-    :param key_prefix: before the keys, in the backend.
+    :param key_prefix: before the keys, in the backend; or a function that returns
+        it, which is called anew for each operation.
     """
 
-    def __init__(self, region: CacheRegion, default: Any, key_prefix: str) -> None:
-        self.region = region
+    def __init__(
+        self, region: CacheRegion, default: Any, key_prefix: str | Callable[[], str]
+    ) -> None:
         self.key_prefix = key_prefix
         self.default_timeout = default
+        self._whole = region
+        self._by_prefix: dict[str, CacheRegion] = {}
+
+    @property
+    def region(self) -> CacheRegion:
+        """The region, or the part of it that has the prefix."""
+        prefix = self.key_prefix
+        if callable(prefix):
+            prefix = prefix()
+            read_text("CACHE_KEY_PREFIX", prefix, _PREFIX)
+        if not prefix:
+            return self._whole
+        found = self._by_prefix.get(prefix)
+        if found is None:
+            if len(self._by_prefix) >= _MOST_PREFIXES:
+                self._by_prefix.clear()
+            found = self._by_prefix[prefix] = self._whole.namespace(prefix)
+        return found
 
     def expiration(self, timeout: Any) -> float | None:
         """Return a timeout as an expiration time."""
@@ -170,9 +196,9 @@ def build_store(config: Mapping[str, Any], secret_key: Any) -> Store:
         "flask-caching", settings, secret_key=secret_key, where="CACHE_… in app.config"
     )
     prefix = config.get("CACHE_KEY_PREFIX", "flask_cache_")
-    read_text("CACHE_KEY_PREFIX", prefix, "a text")
-    found = region.namespace(prefix) if prefix else region
-    return kind(found, default, prefix or "")
+    if not callable(prefix):
+        read_text("CACHE_KEY_PREFIX", prefix, _PREFIX)
+    return kind(region, default, prefix or "")
 
 
 def _options(config: Mapping[str, Any]) -> Mapping[str, Any]:

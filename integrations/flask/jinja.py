@@ -7,13 +7,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Container, Iterable, Mapping
+from typing import Any, TypeGuard
 
 from flask import Flask
-from jinja2 import Environment, Undefined, nodes
+from jinja2 import Environment, TemplateRuntimeError, Undefined, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
+from jinja2.runtime import BlockReference, TemplateReference
+from jinja2.visitor import NodeTransformer
 
 from dogpile.cache import (
     CacheRegion,
@@ -70,6 +73,13 @@ class CacheTag(Extension):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self._prints: dict[str, str] = {}
+        # Templates that may bind `self` or `super`, and which of the two.
+        self._bound: dict[str, frozenset[str]] = {}
+        start, end = environment.block_start_string, environment.block_end_string
+        self._binding = re.compile(
+            rf"{re.escape(start)}[-+]?\s*(?:{_BINDERS})\b(?:(?!{re.escape(end)}).)*",
+            re.DOTALL,
+        )
 
     def preprocess(
         self, source: str, name: str | None, filename: str | None = None
@@ -77,6 +87,8 @@ class CacheTag(Extension):
         """Note what the template's source is."""
         made = hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
         self._prints[name or ""] = made[:16]
+        bound = " ".join(self._binding.findall(source))
+        self._bound[name or ""] = frozenset(_OWN_NAMES(bound))
         return source
 
     def parse(self, parser: Parser) -> nodes.Node:
@@ -91,9 +103,19 @@ class CacheTag(Extension):
             [nodes.Const(stem), name, expiration_time],
             [nodes.Keyword(key, value) for key, value in options.items()],
         )
+        bound = self._bound.get(parser.name or "", frozenset())
         for node in body:
-            _refuse_blocks(parser, node)
+            _refuse_blocks(parser, node, bound)
+        if bound:
+            watching = _Watching(self.call_method, bound)
+            body = [watching.visit(node) for node in body]
         return nodes.CallBlock(call, [], [], body).set_lineno(line)
+
+    def _variable(self, value: Any, name: str) -> Any:
+        """Return the value of a name, unless it stands for the template's blocks."""
+        if isinstance(value, (BlockReference, TemplateReference)):
+            raise TemplateRuntimeError(_blocks_told(name))
+        return value
 
     def _fragment(
         self,
@@ -175,9 +197,10 @@ def _seconds(name: Any, value: Any) -> Any:
     return checked.expiration_time
 
 
-def _refuse_blocks(parser: Parser, node: nodes.Node) -> None:
+def _refuse_blocks(parser: Parser, node: nodes.Node, bound: Container[str]) -> None:
     """Refuse what shows the blocks of whichever template is rendered.
 
+    :param bound: names that may be a variable's; rendering shows it.
     :raises TemplateSyntaxError: there is such a part; it says what to do.
     """
     if isinstance(node, nodes.Block):
@@ -187,19 +210,49 @@ def _refuse_blocks(parser: Parser, node: nodes.Node) -> None:
             "block",
             node.lineno,
         )
-    if isinstance(node, nodes.Name) and node.name in _BLOCKS and node.ctx == "load":
-        parser.fail(
-            f"{_BLOCKS[node.name]} within {{% cache %}}: what one template puts into "
-            "the block would be shown by all; write {% set text = … %} before it, "
-            "{{ text }} within, and vary=[text]",
-            node.lineno,
-        )
+    if _asks_for_blocks(node) and node.name not in bound:
+        parser.fail(_blocks_told(node.name), node.lineno)
     for inner in node.iter_child_nodes():
-        _refuse_blocks(parser, inner)
+        _refuse_blocks(parser, inner, bound)
+
+
+def _asks_for_blocks(node: nodes.Node) -> TypeGuard[nodes.Name]:
+    return isinstance(node, nodes.Name) and node.name in _BLOCKS and node.ctx == "load"
+
+
+def _blocks_told(name: str) -> str:
+    return (
+        f"{_BLOCKS[name]} within {{% cache %}}: what one template puts into the block "
+        "would be shown by all; write {% set text = … %} before it, {{ text }} within, "
+        "and vary=[text]"
+    )
+
+
+class _Watching(NodeTransformer):
+    """Has the names looked at, as the template is rendered.
+
+    :param call: makes a call of a method of the tag.
+    :param bound: the names.
+    """
+
+    def __init__(self, call: Callable[..., nodes.Call], bound: Container[str]) -> None:
+        self._call = call
+        self._bound = bound
+
+    def visit_Name(self, node: nodes.Name) -> nodes.Node:  # noqa: N802 - Jinja's name
+        """Put a call around a name."""
+        if not _asks_for_blocks(node) or node.name not in self._bound:
+            return node
+        return self._call("_variable", [node, nodes.Const(node.name)]).set_lineno(
+            node.lineno
+        )
 
 
 # By the name in a template: how the blocks of a template are asked for.
 _BLOCKS = {"self": "{{ self.…() }}", "super": "{{ super() }}"}
+_OWN_NAMES = re.compile(r"\b(?:self|super)\b").findall
+# What gives a name to a value.
+_BINDERS = "for|macro|call|set|with|import|from"
 
 
 def _positional(parser: Parser) -> tuple[nodes.Expr, nodes.Expr]:
