@@ -173,7 +173,8 @@ class BytesPath:
                 continue
             if name == "set" and own.put is not kind.put:
                 continue
-            self._space[f"general_{name}"] = method.__get__(region)
+            general = kind.put if name == "set" else method
+            self._space[f"general_{name}"] = general.__get__(region)
             space[name] = self._compile(name, source, words)
 
     def _compile(

@@ -337,7 +337,11 @@ def put(key, value, **policy):
     void(stored)
     if last:
         last.pop(stored, None)
-    WRITTEN
+    try:
+        WRITTEN
+    except BackendError as error:
+        error.during("put")
+        raise
     return value
 """
 

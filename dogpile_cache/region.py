@@ -74,7 +74,7 @@ class _Missing:
 
     def __get__(self, region: Any, owner: Any = None) -> Any:
         if region is None:
-            return self
+            raise AttributeError("an attribute of regions that are configured")
         raise RegionNotConfigured(region._not_configured())
 
 
@@ -286,13 +286,7 @@ class CacheRegion(AsyncTwins):
 
     def _bind(self) -> None:
         """Bind the short ways to what a backend holds, where there are some."""
-        for name in _SHORT:
-            self.__dict__.pop(name, None)
-        if self._fast is not None:
-            self._fast.retire()
-        if self._bytes is not None:
-            self._bytes.retire()
-        self._fast = self._bytes = None
+        self._unbind()
         storage = self._storage
         if storage is None:
             return
@@ -304,6 +298,15 @@ class CacheRegion(AsyncTwins):
             self._bytes.bind(CacheRegion)
         for function in list(self._functions):
             function.rebind()
+
+    def _unbind(self) -> None:
+        for name in _SHORT:
+            self.__dict__.pop(name, None)
+        if self._fast is not None:
+            self._fast.retire()
+        if self._bytes is not None:
+            self._bytes.retire()
+        self._fast = self._bytes = None
 
     def configure_from_config(
         self, config_dict: Mapping[str, Any], prefix: str
@@ -339,6 +342,13 @@ class CacheRegion(AsyncTwins):
         object.__setattr__(self, name, value)
         if name in _REBINDING and self.__dict__.get("_storage") is not None:
             self._changed(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        if name == "backend":
+            self._unbind()
+            for function in list(self._functions):
+                function.rebind()
 
     def _changed(self, name: str, value: Any) -> None:
         """Hear of an attribute that programs set after the configuration."""

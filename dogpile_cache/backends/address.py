@@ -11,6 +11,8 @@ from dogpile.cache.backends.network import but_given, integer_in
 from dogpile.cache.exception import ValidationError
 
 _PORTS = 65536
+# So many a port has at most.
+_DIGITS = 5
 # Shown of an address that cannot be read.
 _SHOWN = 60
 _HOST = re.compile(r"[^\s:@/\[\]]+")
@@ -115,26 +117,23 @@ def check_url(url: object, schemes: Iterable[str]) -> str:
             "port a number from 1 to 65535, the database one from 0 on; a user name "
             "or password with any of / ? # @ : % in it must be percent-encoded"
         )
-    if not parts.hostname:
-        raise ValidationError(
-            f"url= names no host; it must look like {scheme}://localhost:6379/0"
-        )
     return url
 
 
 def _has_no_db(parts: urllib.parse.SplitResult) -> bool:
     """Return whether the query names a database by something else than a number."""
     named = urllib.parse.parse_qs(parts.query, keep_blank_values=True).get("db", [])
-    return not all(re.fullmatch("[0-9]+", each) for each in named)
+    return not all(re.fullmatch("[0-9]*", each) for each in named)
 
 
 def _refuse_port(url: str) -> None:
     """Tell a port that is none, unless it might be the beginning of a password."""
     match = re.match(r"[a-z]+://(?:[^/?#]*@)?[^/?#@]*:(\d{1,20})(?:[/?#][^@]*)?$", url)
-    if match is not None and not 0 < int(match[1]) < _PORTS:
-        raise ValidationError(
-            f"url= has the port {match[1]}: a port is a whole number from 1 to 65535"
-        )
+    if match is None or 0 < int(match[1]) < _PORTS:
+        return
+    # Digits before an @ that is missing may be a password.
+    given = f"the port {match[1]}" if len(match[1]) <= _DIGITS else "a port too long"
+    raise ValidationError(f"url= has {given}: a port is a whole number from 1 to 65535")
 
 
 def parse_address(text: object, default_port: int, *, name: str = "url") -> Address:
@@ -177,9 +176,12 @@ def unreadable_address(text: str, name: str) -> ValidationError:
             f"{name}= takes a server without a scheme, as in 'host:port'{shown}"
         )
     if shown and host and (host.startswith("[") or ":" not in host):
+        # Whatever else stands there may be a password.
+        given = "a port that is none, of the host " + repr(host[:_SHOWN])
+        if re.fullmatch(f"[0-9-]{{0,{_DIGITS}}}", port):
+            given = f"the port {port!r}, in {text[:_SHOWN]!r}"
         return ValidationError(
-            f"{name}= has the port {port[:_SHOWN]!r}, in {text[:_SHOWN]!r}: a port is "
-            "a whole number from 1 to 65535"
+            f"{name}= has {given}: a port is a whole number from 1 to 65535"
         )
     return ValidationError(
         f"{name}= must name a server as 'host', 'host:port', '[::1]:port' or "

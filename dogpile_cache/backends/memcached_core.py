@@ -46,6 +46,7 @@ from dogpile.cache.backends.network import (
     flag_in,
     integer_in,
     seconds_in,
+    seconds_or_none,
 )
 
 # Whatever is greater is no mark: a short way to tell most values from them.
@@ -99,7 +100,8 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
         self._imports()
         self.url: list[Any] = read_servers(arguments)
         self.distributed_lock: bool = flag_in(arguments, "distributed_lock", False)
-        self.lock_timeout = seconds_in(arguments, "lock_timeout", None) or 0
+        # In 1.x 0 says that a lock never ends by itself.
+        self.lock_timeout = seconds_or_none(arguments, "lock_timeout") or 0
         self.socket_timeout: float | None = seconds_in(
             arguments, "socket_timeout", READ_SECONDS
         )

@@ -75,6 +75,16 @@ def seconds_in(
     return seconds
 
 
+def seconds_or_none(arguments: Mapping[str, Any], name: str) -> float | None:
+    """Read an argument that is a number of seconds; 0 and ``None`` for no limit.
+
+    :raises ValidationError: it is none of these.
+    """
+    value = arguments.get(name)
+    is_zero = isinstance(value, (int, float, str)) and str(value) in ("0", "0.0")
+    return None if is_zero else seconds_in(arguments, name, None)
+
+
 def integer_in(arguments: Mapping[str, Any], name: str, default: int) -> int:
     """Read an argument that is a number without a fraction.
 

@@ -147,7 +147,7 @@ class Alone:
         self._url = arguments.get("url")
         if self._url is not None:
             self._given["url"] = check_url(self._url, library.schemes)
-        else:
+        elif self._pool is None:  # with one, these say nothing
             self._given |= {
                 "host": host_in(arguments, "host", "localhost"),
                 "username": arguments.get("username"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from dogpile.cache.api import BackendArguments, CacheMutex, KeyType
-from dogpile.cache.backends.network import flag_in, seconds_in
+from dogpile.cache.backends.network import flag_in, seconds_in, seconds_or_none
 from dogpile.cache.exception import ValidationError
 
 
@@ -27,7 +27,7 @@ class Mutexes:
         *,
         thread_local: bool,
     ) -> None:
-        self.timeout: float | None = seconds_in(arguments, "lock_timeout", None)
+        self.timeout: float | None = seconds_or_none(arguments, "lock_timeout")
         self._fail = fail
         self._prefix = _prefix_in(arguments)
         self._options = {

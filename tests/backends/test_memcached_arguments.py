@@ -152,7 +152,7 @@ def test_what_is_no_use_is_refused(
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("host:port", r"^url= has the port 'port', in 'host:port': .* 1 to 65535"),
+        ("host:port", r"^url= has a port that is none, of the host 'host': .* 1 to 65535"),
         ("host:0", r"^url= has the port '0'"),
         ("host:70000", r"^url= has the port '70000', in 'host:70000'"),
         ([("host", 70000)], r"^url= has the port '70000'"),
@@ -520,3 +520,21 @@ def test_the_names_of_1_x_are_there() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         MemcachedBackend({"url": "a", "dead_retry": 4, "socket_timeout": 6})
+
+
+@pytest.mark.parametrize("url", ["user:hunter2", ["a:1", "h:hunter2"], "user:123456"])
+def test_what_may_be_a_password_is_not_shown(kind: Kind, url: Any) -> None:
+    kind.require()
+
+    with pytest.raises(ValidationError) as caught:
+        kind.backend({"url": url})
+
+    assert "hunter2" not in str(caught.value)
+    assert "123456" not in str(caught.value)
+    assert "a whole number from 1 to 65535" in str(caught.value)
+
+
+def test_a_lock_that_never_ends_is_one_of_1x(kind: Kind) -> None:
+    kind.require()
+
+    assert kind.backend({"url": "h", "lock_timeout": 0}).lock_timeout == 0

@@ -283,8 +283,8 @@ def test_useless_addresses_are_refused(
         (RedisBackend, {"url": "http://h"}, "redis://.* not with http://"),
         (
             RedisBackend,
-            {"url": "redis:///0"},
-            "names no host; .*redis://localhost:6379",
+            {"url": "redis://:1234567890"},
+            "url= has a port too long: ",
         ),
         (RedisBackend, {"host": ""}, "host= must name a host, .* not ''"),
         (RedisBackend, {"host": "h:1"}, "not 'h:1'; a port goes into port="),
@@ -492,3 +492,26 @@ def test_mutexes_are_there_where_1x_has_them() -> None:
     assert RedisBackend({"distributed_lock": True}).get_mutex("key") is not None
     assert not RedisBackend({}).has_lock_timeout()
     assert RedisBackend({"lock_timeout": 5}).has_lock_timeout()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"url": "redis://"},
+        {"url": "redis:///2"},
+        {"url": "redis://:word@/0"},
+        {"url": "redis://?db=2"},
+        {"url": "redis://h:6379?db="},
+        {"host": "h", "lock_timeout": 0},
+        {"host": "h", "distributed_lock": True, "lock_timeout": 0},
+    ],
+    ids=str,
+)
+def test_what_redis_and_1x_take_is_taken(arguments: dict[str, Any]) -> None:
+    assert RedisBackend(arguments) is not None
+
+
+def test_beside_a_pool_a_host_says_nothing() -> None:
+    pool = pytest.importorskip("redis").ConnectionPool(host="h")
+
+    assert RedisBackend({"connection_pool": pool, "host": "a b", "port": 0}) is not None

@@ -10,7 +10,11 @@ from shelf import CHAINS, Shelf, region_on
 
 from dogpile.cache import NO_VALUE, CacheRegion
 from dogpile.cache.api import Capabilities
-from dogpile.cache.exception import BackendUnavailable, Unserializable
+from dogpile.cache.exception import (
+    BackendUnavailable,
+    RegionNotConfigured,
+    Unserializable,
+)
 from dogpile.cache.testing import FakeClock
 
 
@@ -203,3 +207,42 @@ class TestWhoMayHaveIt:
 
         with pytest.raises(BackendUnavailable, match="it fell down"):
             region.put("a", 1)
+
+
+def test_a_fault_is_told_as_one_of_put() -> None:
+    told = set()
+    for is_short in (True, False):
+        region = armed(region_keeping(FakeClock(), is_short=is_short))
+        for store in (region.put, region.set):
+            backend_of(region).fault = BackendUnavailable("shelf", "set", "it fell")
+            with pytest.raises(BackendUnavailable) as caught:
+                store("a", 1)
+            told.add(str(caught.value))
+            backend_of(region).fault = None
+
+    assert told == {"shelf failed at put(): it fell"}
+
+
+@pytest.mark.parametrize("backend", ["memory", "memory_pickle"])
+def test_nobody_whose_backend_was_taken_away(backend: str) -> None:
+    region = CacheRegion().configure(f"dogpile.cache.{backend}", expiration_time=60)
+    acts: list[Any] = [
+        lambda: region.put("a", 1),
+        lambda: region.set("a", 1),
+        lambda: region.get("a"),
+        lambda: region.get_multi(["a"]),
+        lambda: region.get_or_create("a", int),
+        lambda: region.get_or_create_multi(["a"], list),
+        region.cache_on_arguments()(lambda: 1),
+        lambda: region.backend,
+    ]
+    for _ in range(3):
+        for act in acts:
+            act()
+    assert not hasattr(CacheRegion, "backend")
+
+    del region.backend
+
+    for act in acts:
+        with pytest.raises(RegionNotConfigured):
+            act()

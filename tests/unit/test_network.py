@@ -191,7 +191,6 @@ def test_urls_are_passed_on(url: str) -> None:
         "redis://host:99999",
         "redis://host/first",
         "redis://host?db=-1",
-        "redis://:6379",
         "unix://",
         "http://host/secret",
         "redis://:secret/word@host:6379",
