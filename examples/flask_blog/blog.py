@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import re
 import sqlite3
+import sys
 import uuid
 from datetime import datetime, timezone
 from pathlib import Path
@@ -32,9 +33,11 @@ from flask import (
     url_for,
 )
 
+from dogpile.cache import ConfigurationError
 from dogpile.cache.integrations.flask import DogpileCache
 
 PAGE = 5
+LAST_PAGE = 1_000_000  # a visitor may ask for any number; the database has its own
 
 cache = DogpileCache()
 blog = Blueprint("blog", __name__)
@@ -126,7 +129,7 @@ def authors() -> list[dict[str, Any]]:
 @cache.cached(300, grace=3600, tags=["posts"], query=("page",))
 def index() -> str:
     """Show the posts, the newest first."""
-    page = max(1, request.args.get("page", 1, type=int))
+    page = min(max(1, request.args.get("page", 1, type=int)), LAST_PAGE)
     found = read(POSTS, PAGE + 1, (page - 1) * PAGE)
     if not found and page > 1:
         abort(404)
@@ -218,7 +221,11 @@ def main() -> None:
     parser.add_argument("--folder", help="where the database and the cache lie")
     asked = parser.parse_args()
     config = {} if asked.folder is None else {"BLOG_FOLDER": asked.folder}
-    create_app(**config).run(port=asked.port)
+    try:
+        app = create_app(**config)
+    except ConfigurationError as error:
+        sys.exit(str(error))
+    app.run(port=asked.port)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -11,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from listening import Server, serving
-from sites import Site, running
+from servers import free_port
+from sites import EXAMPLES, PATIENCE, Site, running
 
 pytest.importorskip("flask")
 
@@ -175,8 +178,28 @@ class TestBlog:
         assert blog.post("/write", title="?").status == 400
 
     def test_pages_that_are_not_there_are_not_kept(self, blog: Site) -> None:
-        for path in ("/post/none", "/author/none", "/?page=99"):
+        far = f"/?page={'9' * 30}"
+        for path in ("/post/none", "/author/none", "/?page=99", far):
             assert blog.get(path).status == 404
+
+    def test_a_misspelt_setting_is_one_line(self, tmp_path: Path) -> None:
+        done = subprocess.run(
+            [
+                sys.executable,
+                str(EXAMPLES / "flask_blog" / "blog.py"),
+                *("--folder", str(tmp_path), "--port", str(free_port())),
+            ],
+            env={**os.environ, "FLASK_DOGPILE_CACHE_URL": "redsi://localhost"},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+        assert done.returncode == 1
+        assert done.stderr.startswith("DOGPILE_CACHE_URL in app.config: ")
+        assert "did you mean redis://" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
 
     @pytest.mark.server
     @pytest.mark.parametrize("kind", ["redis", "memcached"])
