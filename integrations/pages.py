@@ -127,7 +127,8 @@ def _text_of(found: Any) -> str:
     """Return a text that stands for a value in every process; ``""`` for none."""
     if found is None:
         return ""
-    if isinstance(found, (str, int)) or type(found).__str__ is not object.__str__:
+    kind: Any = type(found)
+    if isinstance(found, (str, int)) or kind.__str__ is not object.__str__:
         return str(found)
     try:
         return canonical_text(found)
