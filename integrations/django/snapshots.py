@@ -8,14 +8,12 @@ once in a connection.
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from asgiref.sync import AsyncToSync, sync_to_async
-from django.core.signals import setting_changed
 from django.db import connections
 
 # How isolation levels begin whose transactions go on seeing what was there.
@@ -33,15 +31,22 @@ _QUESTIONS = {
 
 def has_old_view() -> bool:
     """Return whether this thread may see its databases as they were before."""
-    aliases = _aliases(connections)
-    if _mine.aliases is not aliases:
-        # Asking Django costs more than all the rest of a hit.
-        _mine.aliases = aliases
-        _mine.connections = tuple(connections[alias] for alias in aliases)
-    for connection in _mine.connections:
-        if connection.in_atomic_block and _is_snapshot(connection):
+    for connection in _opened(getattr(connections, "_connections", None)):
+        if getattr(connection, "in_atomic_block", False) and _is_snapshot(connection):
             return True
     return False
+
+
+def _opened(local: Any) -> Iterable[Any]:
+    """Return the connections of this thread, under whichever aliases.
+
+    :param local: of asgiref, in which Django keeps them. It has a ``threading.local``,
+        as asking Django costs more than all the rest of a hit.
+    """
+    storage = getattr(local, "_storage", None)
+    if isinstance(storage, threading.local):
+        return tuple(vars(storage).values())
+    return connections.all(initialized_only=True)
 
 
 async def ahas_old_view() -> bool:
@@ -50,16 +55,19 @@ async def ahas_old_view() -> bool:
     Nobody waits in a task of a server's own, which has no transaction either.
     """
     waiting = getattr(AsyncToSync.executors, "current", None)
-    if waiting is None or not _aliases(connections):
+    if waiting is None or not _has_databases():
         return False
     return await sync_to_async(has_old_view)()
 
 
-class _Mine(threading.local):
-    """The connections of this thread, and what their servers have said."""
+def _has_databases() -> bool:
+    return not all(
+        chosen["ENGINE"].endswith(".dummy") for chosen in connections.settings.values()
+    )
 
-    aliases: tuple[str, ...] = ()
-    connections: tuple[Any, ...] = ()
+
+class _Mine(threading.local):
+    """What the servers of this thread's connections have said."""
 
     def __init__(self) -> None:
         # From the connections of the drivers: another one may be another server's.
@@ -69,26 +77,9 @@ class _Mine(threading.local):
 _mine = _Mine()
 
 
-@functools.lru_cache(maxsize=1)
-def _aliases(handler: Any) -> tuple[str, ...]:
-    """Return the databases whose transactions may read from a snapshot."""
-    return tuple(
-        alias
-        for alias, chosen in handler.settings.items()
-        if not chosen["ENGINE"].endswith(".dummy")
-    )
-
-
-def forget_databases(*, setting: str, **_: Any) -> None:
-    """Hear that a setting was changed, as tests do."""
-    if setting == "DATABASES":
-        _aliases.cache_clear()
-
-
-setting_changed.connect(forget_databases, dispatch_uid="dogpile.cache.snapshots")
-
-
 def _is_snapshot(connection: Any) -> bool:
+    if connection.closed_in_transaction:
+        return True  # whatever it has seen, it is not to be kept
     if connection.vendor == "sqlite":
         # With another journal, who writes waits for who reads.
         return _journal_mode(connection) == "wal"

@@ -885,6 +885,56 @@ class TestRaces:
 
         assert after == ["new"]
 
+    def test_a_connection_that_is_closed_keeps_nothing(self) -> None:
+        read = Counted()
+
+        with old_views():
+            with transaction.atomic(using="archive"):
+                archived()
+                connections["archive"].close()
+                inside = [read(), read()]
+            read()
+
+        assert (inside, read.calls) == ([[], []], 3)
+
+    @pytest.mark.parametrize("change", ["added", "made anew"])
+    def test_connections_that_come_later_are_asked(
+        self, change: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        alias = "archive"
+        with old_views():
+            cached(60, tags=[Book])(archived)()
+            if change == "added":
+                alias = "tenant"
+                monkeypatch.setitem(
+                    connections.settings, alias, connections.settings["archive"]
+                )
+            else:
+                connections["archive"].close()
+                del connections["archive"]
+
+            def titles() -> list[str]:
+                rows = Book.objects.using(alias)
+                return list(rows.values_list("title", flat=True))
+
+            remembered = cached(60, tags=[Book])(titles)
+            with transaction.atomic(using=alias):
+                titles()
+                in_thread(lambda: Book.objects.using("archive").create(title="new"))
+                remembered()
+            after = remembered()
+            if change == "added":
+                connections[alias].close()
+                del connections[alias]
+
+        assert after == ["new"]
+
+    @pytest.mark.parametrize("local", [None, object()])
+    def test_without_the_short_way_django_is_asked(self, local: Any) -> None:
+        connections["archive"].ensure_connection()
+
+        assert connections["archive"] in snapshots._opened(local)
+
     @pytest.mark.parametrize("name", ["refresh", "arefresh"])
     def test_no_coroutine_stores_what_an_old_view_shows(self, name: str) -> None:
         @cached(60, tags=[Book])
@@ -945,6 +995,7 @@ class Asked:
     """
 
     vendor = "mysql"
+    closed_in_transaction = False
 
     def __init__(self, question: str, answer: str, options: dict[str, Any]) -> None:
         self.settings_dict = {"OPTIONS": options}

@@ -36,7 +36,6 @@ from dogpile.cache.integrations.django import (
     cached_view,
     invalidate_model,
     regions,
-    snapshots,
 )
 from dogpile.cache.integrations.django.cache import DogpileCache
 
@@ -70,14 +69,12 @@ def shelf(server: Server) -> Iterator[None]:
         connections.settings[alias] = connections.configure_settings(
             {"default": {}, alias: chosen}
         )[alias]
-    snapshots.forget_databases(setting="DATABASES")
     call_command("migrate", verbosity=0, database=PLAIN, run_syncdb=True)
     yield
     for alias in (PLAIN, *FROZEN):
         connections[alias].close()
         del connections.settings[alias]
         del connections[alias]
-    snapshots.forget_databases(setting="DATABASES")
 
 
 @pytest.fixture(autouse=True)
