@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dogpile.cache import NO_VALUE, Creation
+from dogpile.cache.integrations.django.everywhere import invalidate_everywhere
 from dogpile.cache.integrations.django.handler import regions
 from dogpile.cache.integrations.django.snapshots import has_old_view
 from dogpile.cache.integrations.django.transactions import written_tags
@@ -65,5 +66,4 @@ def invalidate_fragment(name: str, *, hard: bool = True) -> None:
     :param name: as in ``{% cached "name" %}``.
     :param hard: they are gone; else they are stale.
     """
-    for region in {id(each): each for each in regions.values()}.values():
-        region.invalidate_tags(fragment_tag(name), hard=hard)
+    invalidate_everywhere(fragment_tag(name), hard=hard)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar, overload
 
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
@@ -15,7 +17,7 @@ from dogpile.cache import ConfigurationError, ValidationError
 from dogpile.cache.integrations import http
 from dogpile.cache.integrations.django import apart
 from dogpile.cache.integrations.django.asked import Asked, name_of
-from dogpile.cache.integrations.django.handler import regions
+from dogpile.cache.integrations.django.everywhere import invalidate_everywhere
 from dogpile.cache.integrations.django.model_tags import listed, tag_names
 from dogpile.cache.integrations.django.responses import Ready, answered, told
 from dogpile.cache.integrations.django.routes import check_view
@@ -23,7 +25,11 @@ from dogpile.cache.integrations.django.state import state
 from dogpile.cache.integrations.django.turns import AsyncTurn, Turn
 from dogpile.cache.integrations.django.watch import keyed_names
 from dogpile.cache.integrations.http import Outcome, Page
-from dogpile.cache.integrations.options import read_view, refuse_negative
+from dogpile.cache.integrations.options import (
+    read_view,
+    refuse_negative,
+    spelled_seconds,
+)
 from dogpile.cache.integrations.pages import ViewOptions, read_options, view_tags
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -104,7 +110,8 @@ def cache_page(
 ) -> Callable[[F], F]:
     """Decorate a view, as Django's decorator of that name does.
 
-    :param timeout: seconds; ``None`` for ever, 0 for not at all.
+    :param timeout: seconds, or a ``timedelta``; ``None`` for ever, 0 and less for not
+        at all.
     :param cache: an alias of ``CACHES``, or a region's name;
         ``CACHE_MIDDLEWARE_ALIAS`` without.
     :param key_prefix: sets its pages apart from others of the same address;
@@ -112,6 +119,7 @@ def cache_page(
     """
     if callable(timeout):
         raise ValidationError("cache_page takes seconds first, as in @cache_page(60)")
+    timeout = _seconds(timeout)
     options = read_options(timeout, cache, (), (), True, None, None, None, {})
     options = options._replace(policy={"expiration_time": timeout})
 
@@ -119,11 +127,32 @@ def cache_page(
     return lambda fn: _decorated(fn, options, rules)
 
 
+def _seconds(timeout: Any) -> float | None:
+    """Return a timeout in seconds, 0 for not at all.
+
+    :raises ValidationError: it is none.
+    """
+    found = spelled_seconds("timeout", timeout)
+    if isinstance(found, timedelta):
+        found = found.total_seconds()
+    if found is None:
+        return None
+    is_number = isinstance(found, (int, float)) and not isinstance(found, bool)
+    if not is_number or not math.isfinite(found):
+        raise ValidationError(
+            f"timeout takes seconds, a timedelta, or None for ever, not {timeout!r}"
+        )
+    seconds: float = max(found, 0)
+    return seconds
+
+
 class _PageRules:
     """What ``cache_page`` reads from the settings when it is asked."""
 
-    def __init__(self, timeout: Any, cache: str | None, prefix: str | None) -> None:
-        self.is_off = timeout is not None and timeout <= 0
+    def __init__(
+        self, timeout: float | None, cache: str | None, prefix: str | None
+    ) -> None:
+        self.is_off = timeout == 0
         self._cache = cache
         self._prefix = prefix
 
@@ -164,8 +193,7 @@ def invalidate_view(
     """
     check_view(name, view_args, urlconf)
     tag = view_tags(name, view_args)[-1]
-    for each in {id(region): region for region in regions.values()}.values():
-        each.invalidate_tags(tag, hard=hard)
+    invalidate_everywhere(tag, hard=hard)
 
 
 class _Kept(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,14 @@ from django.test import Client, override_settings
 from django.urls import path
 from django_books.models import Book
 
-from dogpile.cache import NO_VALUE
-from dogpile.cache.integrations.django import cached, cached_view, regions
+from dogpile.cache import NO_VALUE, BackendError
+from dogpile.cache.integrations.django import (
+    cached,
+    cached_view,
+    invalidate_fragment,
+    invalidate_view,
+    regions,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -140,6 +147,11 @@ def test_one_that_is_misspelt_leaves_the_rest() -> None:
         (["invalidate"], "name one of --tag, --view, --model, --fragment"),
         (["invalidate", "--model", "shop.Nothing"], "no model 'shop.Nothing'"),
         (["invalidate", "--model", "sessions.Session"], "nothing would invalidate"),
+        (["invalidate", "--model", "Book"], "did you mean 'django_books.Book'"),
+        (["invalidate", "--model", "django_books.Book:"], "names no row: a primary"),
+        (["invalidate", "--model", "django_books.Book:x"], "Book:x' names no row"),
+        (["invalidate", "--tag", ""], "--tag was given an empty text: A tag"),
+        (["invalidate", "--tag", "a", "--view", ""], "--view was given an empty"),
         (["invalidate", "--view", "boko"], "no view 'boko'.*; did you mean 'book'"),
         (["clear", "--region", "page"], "no region 'page'; did you mean 'pages'"),
         (["delete"], "required: key"),
@@ -185,3 +197,53 @@ def test_an_alias_that_is_no_use_is_told() -> None:
     with override_settings(CACHES=chosen):
         # It is in the way of nothing that has nothing to do with it.
         assert run("clear", "--region", "pages") == ""
+
+
+def test_one_dead_region_keeps_no_other_from_it() -> None:
+    pytest.importorskip("redis")
+    regions_there = {
+        "default": {"url": "redis://127.0.0.1:1", "on_backend_error": "raise"},
+        "pages": {"backend": "memory"},
+    }
+    with override_settings(DOGPILE_CACHE_REGIONS=regions_there):
+        for tag in ("nav", "fragment:menu", "other"):
+            regions["pages"].put(tag, 1, tags=[tag])
+        with pytest.raises(CommandError, match=r"127\.0\.0\.1:1"):
+            run("invalidate", "--fragment", "menu", "--tag", "nav")
+
+        left = regions["pages"].get_multi(["nav", "fragment:menu", "other"])
+
+    assert left == [NO_VALUE, NO_VALUE, 1]
+
+
+@pytest.mark.parametrize(
+    "invalidate",
+    [partial(invalidate_view, "book", pk=1), partial(invalidate_fragment, "menu")],
+)
+def test_all_regions_are_told_before_the_error(invalidate: Any) -> None:
+    pytest.importorskip("redis")
+    view = cached_view(60, region="pages")(lambda request, pk: HttpResponse("page"))
+    there = {
+        "dead": {"url": "redis://127.0.0.1:1", "on_backend_error": "raise"},
+        "pages": {"backend": "memory"},
+    }
+    with override_settings(
+        DOGPILE_CACHE_REGIONS=there,
+        ROOT_URLCONF=(path("<int:pk>", view, name="book"),),
+    ):
+        Client().get("/1")
+        regions["pages"].put("menu", 1, tags=["fragment:menu"])
+        before = _kept()
+        with pytest.raises(BackendError):
+            invalidate()
+        after = _kept()
+
+    assert before == [True, True]
+    assert after != before
+
+
+def _kept() -> list[bool]:
+    return [
+        "; hit" in Client().head("/1").headers["Cache-Status"],
+        regions["pages"].get("menu") == 1,
+    ]

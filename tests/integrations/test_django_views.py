@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -1259,6 +1260,30 @@ class TestMistakes:
     def test_a_class_is_told_how_it_is_decorated(self, decorate: Any) -> None:
         with pytest.raises(ValidationError, match=r"decorate View\.as_view\(\), or"):
             decorate(View)
+
+    @pytest.mark.parametrize("timeout", [10, timedelta(seconds=10), "10s"])
+    def test_cache_page_takes_seconds_in_each_form(
+        self, site: Site, timeout: Any
+    ) -> None:
+        site.add(cache_page(timeout)(lambda request: HttpResponse(site.called())))
+        before = [site.text(), site.text()]
+
+        site.clock.advance(11)
+
+        assert [*before, site.text()] == ["1", "1", "2"]
+
+    @pytest.mark.parametrize("timeout", [0, -5, timedelta(seconds=-5)])
+    def test_cache_page_of_no_time_keeps_nothing(
+        self, site: Site, timeout: Any
+    ) -> None:
+        site.add(cache_page(timeout)(lambda request: HttpResponse(site.called())))
+
+        assert [site.text(), site.text()] == ["1", "2"]
+
+    @pytest.mark.parametrize("timeout", ["soon", True, [], float("nan")])
+    def test_an_odd_timeout_is_told_by_its_name(self, timeout: Any) -> None:
+        with pytest.raises(ValidationError, match=r"^timeout takes seconds"):
+            cache_page(timeout)
 
     def test_cache_page_without_seconds_is_told(self) -> None:
         with pytest.raises(ValidationError, match="takes seconds first"):

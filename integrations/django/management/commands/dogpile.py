@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.apps import apps
 from django.core.cache.backends.base import InvalidCacheBackendError
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.urls import NoReverseMatch
 
@@ -26,7 +29,12 @@ from dogpile.cache.integrations.django import (
     invalidate_view,
     regions,
 )
+from dogpile.cache.integrations.django.everywhere import (
+    invalidate_everywhere,
+    try_all,
+)
 from dogpile.cache.integrations.django.routes import check_view
+from dogpile.cache.integrations.options import near
 
 
 class Command(BaseCommand):
@@ -120,6 +128,9 @@ def _delete(options: dict[str, Any]) -> _Said:
 
 
 def _invalidate(options: dict[str, Any]) -> _Said:
+    for kind in _KINDS:
+        if not all(options[kind]):
+            raise CommandError(f"--{kind} was given an empty text: {_KINDS[kind]}")
     if not any(options[kind] for kind in _KINDS):
         named = ", ".join(f"--{kind}" for kind in _KINDS)
         raise CommandError(f"name one of {named}; `clear` takes all")
@@ -128,27 +139,55 @@ def _invalidate(options: dict[str, Any]) -> _Said:
     models = [_model(label) for label in options["model"]]
     for view in options["view"]:
         check_view(view, {})
+    calls: list[Callable[[], object]] = [
+        *(partial(invalidate_view, each, hard=is_hard) for each in options["view"]),
+        *(
+            partial(invalidate_fragment, each, hard=is_hard)
+            for each in options["fragment"]
+        ),
+    ]
+    if models:
+        calls.append(partial(invalidate_model, *models, hard=is_hard))
+    if options["tag"]:
+        calls.append(partial(invalidate_everywhere, *options["tag"], hard=is_hard))
     with Asking(regions.values()):
-        for view in options["view"]:
-            invalidate_view(view, hard=is_hard)
-        for name in options["fragment"]:
-            invalidate_fragment(name, hard=is_hard)
-        if models:
-            invalidate_model(*models, hard=is_hard)
-        if options["tag"]:
-            for region in {id(each): each for each in regions.values()}.values():
-                region.invalidate_tags(*options["tag"], hard=is_hard)
+        try_all(calls)
     done = {kind: options[kind] for kind in _KINDS if options[kind]}
     return {"invalidated": done, "soft": not is_hard}, ""
 
 
 def _model(label: str) -> Any:
-    name, _, key = label.partition(":")
+    name, colon, key = label.partition(":")
     try:
         model = apps.get_model(name)
     except (LookupError, ValueError) as error:
-        raise CommandError(f"there is no model {name!r}: {error}") from error
-    return model(pk=key) if key else model
+        raise CommandError(
+            f"there is no model {name!r}: it takes application and model, as in "
+            f"shop.Book{_nearest_model(name)}"
+        ) from error
+    if not colon:
+        return model
+    try:
+        return model(pk=_key(model, key))
+    except (ValidationError, ValueError) as error:
+        raise CommandError(
+            f"{label!r} names no row: a primary key of {model._meta.label} stands "
+            "behind the colon; without the colon all of its rows are meant"
+        ) from error
+
+
+def _key(model: Any, key: str) -> Any:
+    if not key:
+        raise ValueError(key)
+    return model._meta.pk.to_python(key)
+
+
+def _nearest_model(name: str) -> str:
+    """Return the hint at what was meant; an application may have been left out."""
+    labels = [model._meta.label for model in apps.get_models()]
+    last = name.rpartition(".")[2].lower()
+    same = [each for each in labels if each.rpartition(".")[2].lower() == last]
+    return near(same[0], same) if same else near(name, labels)
 
 
 def _clear(options: dict[str, Any]) -> _Said:
