@@ -38,6 +38,8 @@ from dogpile.cache.integrations.options import near
 
 # What Mako puts before the name of a section.
 _SECTION = "render_"
+# What it calls a block without a name, with the line behind it.
+_NAMELESS = "__M_anon_"
 
 
 class _Plan(NamedTuple):
@@ -282,18 +284,19 @@ class DogpileCacheImpl(CacheImplBase):
                 "hand over yours, as context=context"
             )
         digest = blake2b(f"{page}\0".encode(), digest_size=16)
-        where = f"{self._where}: the section {self._name_of(key)!r}"
+        where = f"{self._where}: the section {self._told(key)}"
         for name in names:
             text = self._canonical("vary", value_of(name, context, where))
             digest.update(f"{name}={text}\0".encode("utf-8", "surrogatepass"))
         return f"~{digest.hexdigest()}"
 
-    def _name_of(self, key: Any) -> Any:
-        """Return what the template calls a section."""
-        for section in self._sections:
-            if section.key == key:
-                return section.name.removeprefix(_SECTION)
-        return key
+    def _told(self, key: Any) -> str:
+        """Return how an error tells of a section: by its name, or by its line."""
+        found = [section.name for section in self._sections if section.key == key]
+        name = found[0].removeprefix(_SECTION) if found else key
+        if isinstance(name, str) and name.startswith(_NAMELESS):
+            return f"in line {name.removeprefix(_NAMELESS)}"
+        return repr(name)
 
     def _canonical(self, what: str, value: Any) -> str:
         try:

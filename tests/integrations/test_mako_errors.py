@@ -66,3 +66,11 @@ def test_a_key_for_every_section_is_refused() -> None:
         mako.template.Template(
             source, uri="/a.html", cache_impl="dogpile.cache", cache_args={"key": "all"}
         ).render()
+
+
+def test_a_section_without_a_name_is_told_by_its_line() -> None:
+    source = 'above\n<%block cached="True" cache_vary="usr">x</%block>'
+    template = Template(source, uri="/a.html", cache_regions=REGIONS)
+
+    with pytest.raises(ValidationError, match=r"'/a.html': the section in line 2 "):
+        template.render(user="ann")
