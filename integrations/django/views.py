@@ -369,4 +369,8 @@ async def _aanswer(
 
 
 def _blocking(fn: View) -> View:
-    return functools.wraps(fn)(async_to_sync(fn))
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        # dispatch() of an asynchronous class is not marked as what it is.
+        return await fn(*args, **kwargs)
+
+    return functools.wraps(fn)(async_to_sync(call))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -255,6 +256,24 @@ class TestAsync:
         site.add(decorator(view) if how == "as_view" else view)
 
         assert self.ask(times=2) == ["1", "1"]
+
+    @pytest.mark.parametrize("how", ["as_view", "get", "dispatch"])
+    def test_asynchronous_classes_are_cached_under_wsgi(
+        self, site: Site, how: str
+    ) -> None:
+        class Item(View):
+            async def get(self, request: Any) -> HttpResponse:
+                return HttpResponse(site.called())
+
+        decorator = cached_view(60)
+        if how != "as_view":
+            method_decorator(decorator, name=how)(Item)
+        view = Item.as_view()
+        site.add(decorator(view) if how == "as_view" else view)
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert [site.text(), site.text()] == ["1", "1"]
 
     def test_a_template_response_is_rendered(self, site: Site) -> None:
         template = engines["django"].from_string("{{ calls }}")
