@@ -23,6 +23,8 @@ from dogpile.cache import (
     Policy,
     ValidationError,
 )
+from dogpile.cache.integrations.django.cache_location import one_location, shown
+from dogpile.cache.integrations.django.cache_others import refuse_others
 from dogpile.cache.integrations.django.cache_values import Pickled, Plain
 from dogpile.cache.integrations.django.handler import is_on, regions, signing
 from dogpile.cache.integrations.options import refuse_negative, spelled_seconds
@@ -116,12 +118,8 @@ class Keeper:
         bounds = {
             each: _count(each, options.pop(each)) for each in BOUNDS & options.keys()
         }
-        if not isinstance(location, str):
-            raise ValidationError(
-                f"LOCATION is a {type(location).__name__}: it takes the name of a "
-                "region or of a backend, or a URL; several servers belong to "
-                "OPTIONS['arguments']"
-            )
+        location = one_location(location)
+        refuse_others(options)
         options.update(_durations(options))
         policy = {each: options.pop(each) for each in _POLICY & options.keys()}
         timeout = _timeout(params, policy.pop("expiration_time", ...))
@@ -167,14 +165,7 @@ def _place(location: Any, params: Mapping[str, Any]) -> str:
         if rest.pop("LOCATION", "") == location and rest == params:
             found.append(f"CACHES[{alias!r}]")
     of_alias = " and ".join(found) or "CACHES: the DogpileCache"
-    return f"{of_alias} at LOCATION {_shown(location)!r}" if location else of_alias
-
-
-def _shown(location: Any) -> Any:
-    """Return a location without what may be a password."""
-    if isinstance(location, str) and "://" in location:
-        return f"{location.partition('://')[0]}://…"
-    return location
+    return f"{of_alias} at LOCATION {shown(location)}" if location else of_alias
 
 
 def _refuse_typos(params: Mapping[str, Any]) -> None:

@@ -46,6 +46,15 @@ class TestLocation:
             assert cache.default_timeout == 60
             assert cache.region.actual_backend is regions["pages"].actual_backend
 
+    @pytest.mark.parametrize("form", [list, tuple])
+    def test_one_url_in_a_list(self, form: Any) -> None:
+        location = form(["memory://?max_entries=5"])
+        with override_settings(CACHES={"default": alias(location)}):
+            cache: Any = caches["default"]
+            cache.set("key", 1)
+
+            assert cache.get("key") == 1
+
     def test_a_regions_values_are_its_own(self) -> None:
         chosen = {"pages": {"backend": "memory"}}
         with override_settings(
@@ -188,6 +197,20 @@ BAD = [
     (alias("dogpile.cache.rediss"), "did you mean 'dogpile.cache.redis'"),
     (alias("redsi://localhost"), "did you mean redis://"),
     (alias(["a:1", "b:2"]), "LOCATION is a list"),
+    (alias([]), "LOCATION is a list"),
+    (alias({"host": "a"}), "LOCATION is a dict"),
+    (alias(["redis://a", "redis://b"]), "LOCATION has 2 URLs: replicas are not asked"),
+    (alias("redis://a;redis://b"), "LOCATION has 2 URLs: replicas are not asked"),
+    (alias(OPTIONS={"CLIENT_CLASS": "a.b"}), "CLIENT_CLASS.* leave it out"),
+    (alias(OPTIONS={"PASSWORD": "secret"}), r"\['arguments'\]\['password'\] or in"),
+    (alias(OPTIONS={"password": "secret"}), r"\['arguments'\]\['password'\] or in"),
+    (alias(OPTIONS={"db": 1}), r"OPTIONS\['arguments'\]\['db'\] or in the URL"),
+    (alias(OPTIONS={"SOCKET_TIMEOUT": 1}), r"\['arguments'\]\['socket_timeout'\]$"),
+    (alias(OPTIONS={"SERIALIZER": "a.b"}), r"OPTIONS\['serializer'\], as 'pickle'"),
+    (alias(OPTIONS={"parser_class": "a.b"}), "connection_kwargs"),
+    (alias(OPTIONS={"CONNECTION_POOL_KWARGS": {}}), r"such as \?max_connections=100"),
+    (alias(OPTIONS={"IGNORE_EXCEPTIONS": True}), r"on_backend_error'\] = 'raise'"),
+    (alias("pages", OPTIONS={"db": 1}), r"OPTIONS\['arguments'\]\['db'\]"),
     (alias(OPTIONS={"grce": 1}), "did you mean 'grace'"),
     (alias(OPTIONS={"grace": "soon"}), r"OPTIONS\['grace'\] takes seconds"),
     (alias(OPTIONS={"grace": -1}), r"OPTIONS\['grace'\] is -1"),
@@ -255,6 +278,27 @@ class TestRefusals:
             caches["default"].get("key")
 
         assert "redis://…" in str(refusal.value)
+        assert "secret" not in str(refusal.value)
+
+    @pytest.mark.parametrize(
+        ("location", "told"),
+        [
+            (["redis://:secret@a", "redis://:secret@b"], "['redis://…', 'redis://…']"),
+            ({"password": "secret"}, "a dict"),
+            (":secret@localhost:6379", "'…'"),
+            ("user:secret", "'…'"),
+            ("secret@host://x", "'…'"),
+            ("pagse:6379", "'pagse:6379'"),
+        ],
+    )
+    def test_no_password_is_told_of_any_form(self, location: Any, told: str) -> None:
+        with (
+            override_settings(CACHES={"default": alias(location)}),
+            pytest.raises(InvalidCacheBackendError) as refusal,
+        ):
+            caches["default"].get("key")
+
+        assert f" at LOCATION {told}: " in str(refusal.value)
         assert "secret" not in str(refusal.value)
 
     def test_it_is_told_at_each_use_and_not_by_asking_for_the_cache(self) -> None:
