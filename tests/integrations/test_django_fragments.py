@@ -335,7 +335,7 @@ def test_odd_tags_are_refused(source: str, message: str) -> None:
         ('"a" seconds', ConfigurationError, "no variable seconds, as its seconds"),
         ('"a" -5', ValidationError, r'{% cached "a" %} in a template: .* is -5'),
         ('"a" 1 grace="much"', ValidationError, "grace takes seconds, or a text"),
-        ('"a" 1 vary=thing', ValidationError, "vary is given a object, which"),
+        ('"a" 1 vary=thing', ValidationError, "vary is given a value of type object"),
         ('"" 1', ConfigurationError, "it has no name"),
         ('1 "a"', ConfigurationError, "takes the name first and seconds second"),
         ("sidebar 1", ConfigurationError, "there is no variable sidebar, as its name"),

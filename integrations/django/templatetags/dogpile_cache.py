@@ -200,7 +200,7 @@ def _key(stem: str, name: str, vary: Any) -> Any:
         return _named_fragment.key(stem, name, _plain(vary), apart.locale())
     except UncacheableArgument as error:
         raise ValidationError(
-            f"vary is given a {error.kind}, which has not the same text in every "
+            f"vary is given a value of type {error.kind}, which has another text in each "
             "process: name one of its attributes, or give its class a method "
             "__cache_key__()"
         ) from None
