@@ -200,8 +200,8 @@ def _key(stem: str, name: str, vary: Any) -> Any:
         return _named_fragment.key(stem, name, _plain(vary), apart.locale())
     except UncacheableArgument as error:
         raise ValidationError(
-            f"vary is given a value of type {error.kind}, which has another text in each "
-            "process: name one of its attributes, or give its class a method "
+            f"vary is given a value of type {error.kind}, which has another text in "
+            "each process: name one of its attributes, or give its class a method "
             "__cache_key__()"
         ) from None
 
