@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from dogpile.cache import BackendError, CacheRegion
 
@@ -16,12 +17,21 @@ def invalidate_everywhere(
     :raises BackendError: of the first region that failed and is to say so; the
         others have been told.
     """
-    failed: list[BackendError] = []
     names = tuple(tags)
-    for region in {id(region): region for region in regions}.values():
+    chosen = {id(region): region for region in regions}.values()
+    try_all(partial(region.invalidate_tags, *names, hard=hard) for region in chosen)
+
+
+def try_all(calls: Iterable[Callable[[], object]]) -> None:
+    """Call functions, whatever becomes of those before.
+
+    :raises BackendError: the first one that was raised, after the last call.
+    """
+    errors: list[BackendError] = []
+    for call in calls:
         try:
-            region.invalidate_tags(*names, hard=hard)
+            call()
         except BackendError as error:
-            failed.append(error)
-    if failed:
-        raise failed[0]
+            errors.append(error)
+    if errors:
+        raise errors[0]

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from dogpile.cache import NO_VALUE, Creation
-from dogpile.cache.integrations.django.everywhere import invalidate_everywhere
 from dogpile.cache.integrations.django.handler import regions
 from dogpile.cache.integrations.django.snapshots import has_old_view
 from dogpile.cache.integrations.django.transactions import written_tags
+from dogpile.cache.integrations.everywhere import invalidate_everywhere
 
 
 class OfClient(str):
@@ -66,4 +66,4 @@ def invalidate_fragment(name: str, *, hard: bool = True) -> None:
     :param name: as in ``{% cached "name" %}``.
     :param hard: they are gone; else they are stale.
     """
-    invalidate_everywhere(fragment_tag(name), hard=hard)
+    invalidate_everywhere(regions.values(), [fragment_tag(name)], hard=hard)

@@ -17,13 +17,14 @@ from dogpile.cache import ConfigurationError, ValidationError
 from dogpile.cache.integrations import http
 from dogpile.cache.integrations.django import apart
 from dogpile.cache.integrations.django.asked import Asked, name_of
-from dogpile.cache.integrations.django.everywhere import invalidate_everywhere
+from dogpile.cache.integrations.django.handler import regions
 from dogpile.cache.integrations.django.model_tags import listed, tag_names
 from dogpile.cache.integrations.django.responses import Ready, answered, told
 from dogpile.cache.integrations.django.routes import check_view
 from dogpile.cache.integrations.django.state import state
 from dogpile.cache.integrations.django.turns import AsyncTurn, Turn
 from dogpile.cache.integrations.django.watch import keyed_names
+from dogpile.cache.integrations.everywhere import invalidate_everywhere
 from dogpile.cache.integrations.http import Outcome, Page
 from dogpile.cache.integrations.options import (
     read_view,
@@ -193,7 +194,7 @@ def invalidate_view(
     """
     check_view(name, view_args, urlconf)
     tag = view_tags(name, view_args)[-1]
-    invalidate_everywhere(tag, hard=hard)
+    invalidate_everywhere(regions.values(), [tag], hard=hard)
 
 
 class _Kept(NamedTuple):

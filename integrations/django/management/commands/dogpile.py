@@ -29,11 +29,8 @@ from dogpile.cache.integrations.django import (
     invalidate_view,
     regions,
 )
-from dogpile.cache.integrations.django.everywhere import (
-    invalidate_everywhere,
-    try_all,
-)
 from dogpile.cache.integrations.django.routes import check_view
+from dogpile.cache.integrations.everywhere import invalidate_everywhere, try_all
 from dogpile.cache.integrations.options import near
 
 
@@ -149,7 +146,10 @@ def _invalidate(options: dict[str, Any]) -> _Said:
     if models:
         calls.append(partial(invalidate_model, *models, hard=is_hard))
     if options["tag"]:
-        calls.append(partial(invalidate_everywhere, *options["tag"], hard=is_hard))
+        tags = options["tag"]
+        calls.append(
+            partial(invalidate_everywhere, regions.values(), tags, hard=is_hard)
+        )
     with Asking(regions.values()):
         try_all(calls)
     done = {kind: options[kind] for kind in _KINDS if options[kind]}
