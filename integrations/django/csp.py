@@ -6,7 +6,7 @@ Nothing of it is imported, as Django 5.2 has none.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils.functional import SimpleLazyObject, empty
 
@@ -17,7 +17,13 @@ VARIABLE = "csp_nonce"
 _OVERRIDES = ("_csp_config", "_csp_ro_config")
 
 
-class NobodysNonce(SimpleLazyObject):  # type: ignore[type-arg]  # none at run time
+if TYPE_CHECKING:
+    _Lazy = SimpleLazyObject[str]
+else:
+    _Lazy = SimpleLazyObject
+
+
+class NobodysNonce(_Lazy):
     """A nonce in the background: a page that shows it is not kept."""
 
     def __init__(self) -> None:
