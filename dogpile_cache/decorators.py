@@ -243,12 +243,17 @@ class CachedFunction:
         )
         body = general.format(parts="")
         if short:
-            body = indexed_body(self.plan, general, is_marking=self.index.is_marking)
+            is_marking = self.index.is_marking
+            body = indexed_body(self.plan, general, self.index, is_marking=is_marking)
         name = "dogpile_call"
         # The parameters' names are a signature's, all the rest is ours.
         exec(f"{start} {name}({shape.header}):\n{body}", self._space)  # noqa: S102
         made: Callable[..., Any] = self._space.pop(name)
         return made
+
+    def compile_anew(self) -> None:
+        """Write the call anew, as the index has another layout."""
+        self.function.__code__ = self._compile(short=True).__code__
 
     def rebind(self) -> None:
         """Fit the call to what the region's backend is now."""

@@ -2,7 +2,9 @@
 
 An index knows, of entries in this process, the arguments that they are for.
 ``1``, ``True`` and ``1.0`` are one key to a dictionary; so exact integers and
-strings stand in one dictionary, and all else beside its types in another.
+strings stand in one dictionary, and all else beside its types in another. Of two
+arguments the one that varies less leads to a dictionary by the other one: to look
+twice takes less time than to make a pair and its hash.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ from dogpile.cache.storage import Storage
 
 # Beyond that, the arguments are faster told by their key.
 _MOST_PARAMETERS = 6
+# From so many dictionaries within the dictionary on they must have so many
+# entries each: fewer take more room than pairs do.
+_MANY_ROWS = 64
+_ENTRIES_A_ROW = 4
 # Types whose equal values have equal keys.
 _SAFE = frozenset({bool, type(None), bytes, float})
 # Those that need no look at their values.
@@ -34,6 +40,9 @@ class Function(Protocol):
     @property
     def is_static(self) -> bool:
         """Whether the policy is the same for each call."""
+
+    def compile_anew(self) -> None:
+        """Write the call anew, as the index has another layout."""
 
     def policy(self, arguments: Any) -> Any:
         """Return the policy of a call."""
@@ -61,6 +70,11 @@ class Index:
         self._plain_creation: Any = None
         self._is_mangled = True
         self._version: str | None = None
+        self._count = 0
+        #: The places of two arguments in the order in which they are looked up,
+        #: one after the other; ``None`` to look up all at once.
+        self.order: tuple[int, int] | None = None
+        self._before: tuple[int, int] | None = None
 
     @property
     def is_marking(self) -> bool:
@@ -84,6 +98,7 @@ class Index:
     def _begin(self) -> None:
         # Others than before: a creation under way may yet add an entry to those.
         self._plain, self._typed = {}, {}
+        self._count = 0
         self._space[f"{self._mark}plain"] = self._plain
         self._space[f"{self._mark}typed"] = self._typed
 
@@ -98,6 +113,11 @@ class Index:
         region = function.region
         if region._fast is None or not _is_indexable(function):
             return False
+        plan = function.plan
+        if len(plan.parameters) + (plan.receive is not None) == 2:
+            # There are few classes, and what has a default mostly keeps it.
+            self.order = (0, 1) if plan.receive is not None else (1, 0)
+            self._before = None
         self._storage = region.storage
         self._fast = region._fast
         self._entries = self._storage.entries
@@ -114,6 +134,7 @@ class Index:
         """Forget everything."""
         self._plain.clear()
         self._typed.clear()
+        self._count = 0
         if self._storage is not None:
             policy = self._function.policy(None)
             self._version = policy.version
@@ -138,7 +159,8 @@ class Index:
         if len(parts) == 1 and type(parts[0]) in _INDEXED:
             known = self._plain
             payload = self._fast.create(key, creator, plain, known, parts[0])
-            if len(known) + len(self._typed) > self._most:
+            self._count = len(known) + len(self._typed)
+            if self._count > self._most:
                 self._prune(len(self._entries))
             return payload
         payload = self._fast.create(key, creator, plain)
@@ -169,22 +191,44 @@ class Index:
             if kind is not int and kind is not str:
                 self._keep_typed(entry, parts)
                 return
-        self._add(self._plain, parts[0] if len(parts) == 1 else parts, entry)
+        self._add_plain(parts, entry)
 
     def _keep_typed(self, entry: Any, parts: tuple[Any, ...]) -> None:
         types = tuple(map(type, parts))
         if all(kind in _PLAIN_KINDS for kind in types):
             if all(map(_is_safe, parts, types)):
-                self._add(self._plain, parts[0] if len(parts) == 1 else parts, entry)
+                self._add_plain(parts, entry)
         elif all(map(_is_safe, parts, types)):
             self._add(self._typed, parts + types, entry)
+
+    def _add_plain(self, parts: tuple[Any, ...], entry: Any) -> None:
+        if self.order is None:
+            self._add(self._plain, parts[0] if len(parts) == 1 else parts, entry)
+            return
+        row, place = (parts[number] for number in self.order)
+        rows = self._plain
+        self._add(rows.get(row) or rows.setdefault(row, {}), place, entry)
+        if len(rows) > max(_MANY_ROWS, self._count // _ENTRIES_A_ROW):
+            self._change_order()
+
+    def _change_order(self) -> None:
+        """Look the arguments up the other way round; if that is no better, at once."""
+        before, self._before = self._before, self.order
+        if before is None and self.order is not None:
+            self.order = self.order[1], self.order[0]
+        else:
+            self.order = None
+        # Who is still in the call as it was finds nothing, and asks.
+        self._begin()
+        self._function.compile_anew()
 
     def _add(self, known: dict[Any, Any], arguments: Any, entry: Any) -> None:
         # An invalidation changes the epoch first and clears the index after it.
         with self._backend.lock:
             if self._is_mine(entry):
+                self._count += arguments not in known
                 known[arguments] = entry
-        if len(self._plain) + len(self._typed) > self._most:
+        if self._count > self._most:
             self._prune(len(self._entries))
 
     def _is_mine(self, entry: Any) -> bool:
@@ -209,11 +253,19 @@ class Index:
         return fresh_until(metadata, policy) == fresh_until(metadata, region)
 
     def _prune(self, live: int) -> None:
-        for known in (self._plain, self._typed):
+        rows = [self._plain]
+        if self.order is not None:
+            rows = list(self._plain.values())
+        for known in (*rows, self._typed):
             dropped = [k for k, e in list(known.items()) if e.reader is None]
             for key in dropped:
                 known.pop(key, None)
-        self._most = max(1024, 2 * live, 2 * (len(self._plain) + len(self._typed)))
+        if self.order is not None:
+            with self._backend.lock:
+                for row in [row for row, known in self._plain.items() if not known]:
+                    del self._plain[row]
+        self._count = sum(map(len, (*rows, self._typed)))
+        self._most = max(1024, 2 * live, 2 * self._count)
 
 
 def _is_indexable(function: Function) -> bool:
@@ -238,11 +290,12 @@ def _is_safe(part: Any, kind: type) -> bool:
     return kind is int or kind is str or kind in _SAFE
 
 
-def indexed_body(plan: KeyPlan, general: str, *, is_marking: bool) -> str:
+def indexed_body(plan: KeyPlan, general: str, index: Index, *, is_marking: bool) -> str:
     """Write the body of a call that looks into the index first.
 
     :param general: the statement for all that is not found there, with a
         field for the arguments that it is to be remembered by.
+    :param index: of which layout.
     :param is_marking: whether a hit has to be marked.
     """
     mark = plan.shape.mark
@@ -257,11 +310,14 @@ def indexed_body(plan: KeyPlan, general: str, *, is_marking: bool) -> str:
     whole = ", ".join(parts)
     types = ", ".join(f"{mark}type({part})" for part in parts)
     remembered = f", ({whole},)"
+    place = f"[{whole}]"
+    if index.order is not None:
+        place = "".join(f"[{parts[number]}]" for number in index.order)
     hit = f"   {mark}entry.hit = True\n" if is_marking else ""
     return (
         f" try:\n"
         f"  if {guard}:\n"
-        f"   {mark}entry = {mark}plain[{whole}]\n"
+        f"   {mark}entry = {mark}plain{place}\n"
         f"  else:\n"
         f"   {mark}entry = {mark}typed[{whole}, {types}]\n"
         f"  {mark}payload = {mark}entry.payload\n"

@@ -49,7 +49,7 @@ class Entry:
     without a lock reads the payload first: if it was dropped, the times say so.
     """
 
-    __slots__ = ("born", "hit", "payload", "reader", "rest", "until")
+    __slots__ = ("born", "payload", "reader", "rest", "until")
 
     def __init__(
         self,
@@ -67,8 +67,6 @@ class Entry:
         #: These readers, of one epoch: see :meth:`MemoryBackend.reader`. ``None``
         #: once it was dropped.
         self.reader: object = reader
-        #: It was read since the hand of the eviction last passed.
-        self.hit: bool = False
         #: Metadata beyond ``ct`` and ``v``; ``None`` for none.
         self.rest: Mapping[str, Any] | None = rest
 
@@ -84,6 +82,24 @@ class Entry:
         if self.rest is not None:
             metadata.update(self.rest)
         return metadata
+
+
+class MarkedEntry(Entry):
+    """An entry of a backend that evicts."""
+
+    __slots__ = ("hit",)
+
+    def __init__(
+        self,
+        payload: Any,
+        born: float,
+        until: float,
+        reader: object,
+        rest: Mapping[str, Any] | None,
+    ) -> None:
+        super().__init__(payload, born, until, reader, rest)
+        #: It was read since the hand of the eviction last passed.
+        self.hit: bool = False
 
 
 class MemoryBackend(CacheBackend):
@@ -144,6 +160,7 @@ class MemoryBackend(CacheBackend):
             raise ValidationError(f"policy is 's3fifo' or 'lru', not {policy!r}")
         elif bounded:
             self._eviction = S3Fifo(self._entries, max_entries, max_bytes)
+        self._kind = Entry if self._eviction is None else MarkedEntry
 
     @property
     def entries(self) -> dict[KeyType, Entry] | None:
@@ -179,8 +196,8 @@ class MemoryBackend(CacheBackend):
             # One that is dropped has left its place before that.
             if payload is not GONE:
                 break
-        entry.hit = True
         if self._eviction is not None:
+            entry.hit = True  # type: ignore[attr-defined]  # a marked one
             self._eviction.touch(key)
         if entry.rest is _RAW:
             raw: bytes = payload
@@ -232,16 +249,16 @@ class MemoryBackend(CacheBackend):
         """
         if reader is not self.only_reader:
             self._admit(reader)
-        entry = Entry(payload, born, until, reader, rest)
+        entry = self._kind(payload, born, until, reader, rest)
         old = self._entries.get(key)
         self._entries[key] = entry
         if old is not None:
-            entry.hit = old.hit
             old.drop()
         if self._eviction is not None:
             if old is None:
                 self._eviction.admit(key, payload)
             else:
+                entry.hit = old.hit  # type: ignore[attr-defined]  # marked ones
                 self._eviction.resize(key, payload)
         if self._eviction is not None:
             evicted = self._eviction.evict()
