@@ -246,10 +246,12 @@ class CachedFunction:
             is_marking = self.index.is_marking
             body = indexed_body(self.plan, general, self.index, is_marking=is_marking)
         name = "dogpile_call"
+        text = f"{start} {name}({shape.header}):\n{body}"
+        made: dict[str, Any] = {}
         # The parameters' names are a signature's, all the rest is ours.
-        exec(f"{start} {name}({shape.header}):\n{body}", self._space)  # noqa: S102
-        made: Callable[..., Any] = self._space.pop(name)
-        return made
+        exec(text, self._space, made)  # noqa: S102
+        function: Callable[..., Any] = made[name]
+        return function
 
     def compile_anew(self) -> None:
         """Write the call anew, as the index has another layout."""

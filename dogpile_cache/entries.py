@@ -33,8 +33,8 @@ class LocalEntries:
         self._flights = flights
         self._policy = policy
         self._records = records
-        self._epoch: object = None
-        self._readers: dict[str | None, object] = {}
+        # Always together: an epoch, and its readers by their versions.
+        self._known: tuple[object, dict[str | None, object]] = None, {}
         self._shared_rests: dict[tuple[tuple[str, str], ...], Mapping[str, Any]] = {}
 
     @property
@@ -51,17 +51,17 @@ class LocalEntries:
 
         :param version: of the values.
         """
-        epoch = self.epoch
-        if self._epoch is not epoch:
-            self._readers, self._epoch = {}, epoch
-        found = self._readers.get(version)
+        epoch, readers = self._known
+        if epoch is not self.epoch:
+            epoch, readers = self._known = self.epoch, {}
+        found = readers.get(version)
         if found is None:
             who: object = self._records, self._policy, version
             try:
                 hash(who)
             except TypeError:  # a function of the policy has no hash
                 who = self, version
-            found = self._readers[version] = self._backend.reader(who)
+            found = readers[version] = self._backend.reader(who)
         return found
 
     def commit(self, flight: Flight, value: CachedValue) -> Any:
@@ -115,7 +115,9 @@ class LocalEntries:
             if backend.epoch is epoch and entry.reader is not None:
                 # The policy may be another one than it was stored under.
                 until = fresh_until(entry.metadata(), self._policy)
-                backend.hand_over(entry, self.reader(version), until)
+                reader = self.reader(version)
+                # In place of the old one: others remember how long that is fresh.
+                backend.place(key, entry.payload, entry.born, until, entry.rest, reader)
 
     def delete(self, key: KeyType) -> None:
         """Delete a value, and void the key's flight."""

@@ -10,7 +10,7 @@ twice takes less time than to make a pair and its hash.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from dogpile.cache.fast import OTHERWISE
 from dogpile.cache.keys import KeyPlan
@@ -28,6 +28,10 @@ _SAFE = frozenset({bool, type(None), bytes, float})
 # Those that need no look at their values.
 _INDEXED = frozenset({int, str})
 _PLAIN_KINDS = frozenset({int, str, type})
+
+
+# The order of two arguments, and the entries by them.
+_Layout: TypeAlias = "tuple[tuple[int, int] | None, dict[Any, Any]]"
 
 
 class Function(Protocol):
@@ -56,7 +60,10 @@ class Index:
 
     def __init__(self, function: Any) -> None:
         self._function: Function = function
-        self._plain: dict[Any, Any] = {}
+        # What ``order`` says, and the entries: always together.
+        self._layout: _Layout = None, {}
+        # How many there were: each has names of its own.
+        self._layouts = 0
         self._typed: dict[Any, Any] = {}
         self._storage: Storage | None = None
         self._most = 1024
@@ -91,16 +98,37 @@ class Index:
             "clock": None,
             "KeyError": KeyError,
             "TypeError": TypeError,
+            "NameError": NameError,
         }
         space.update({f"{mark}{name}": value for name, value in names.items()})
         self._begin()
 
     def _begin(self) -> None:
         # Others than before: a creation under way may yet add an entry to those.
-        self._plain, self._typed = {}, {}
+        self._typed = {}
         self._count = 0
-        self._space[f"{self._mark}plain"] = self._plain
-        self._space[f"{self._mark}typed"] = self._typed
+        # Who is still in the call as it was must not find them: a coroutine that
+        # waits to be awaited would take f(b, a) for f(a, b).
+        self._space.pop(self.plain_name, None)
+        self._space.pop(self.typed_name, None)
+        self._layouts += 1
+        self._layout = self.order, {}
+        self._space[self.plain_name] = self._plain
+        self._space[self.typed_name] = self._typed
+
+    @property
+    def _plain(self) -> dict[Any, Any]:
+        return self._layout[1]
+
+    @property
+    def plain_name(self) -> str:
+        """What the generated call knows the plain entries by."""
+        return f"{self._mark}plain{self._layouts}"
+
+    @property
+    def typed_name(self) -> str:
+        """What it knows the others by."""
+        return f"{self._mark}typed{self._layouts}"
 
     def bind(self) -> bool:
         """Fit the index to the region's backend.
@@ -109,6 +137,7 @@ class Index:
         """
         function = self._function
         self._storage = None
+        self.order = None
         self._begin()
         region = function.region
         if region._fast is None or not _is_indexable(function):
@@ -118,6 +147,7 @@ class Index:
             # There are few classes, and what has a default mostly keeps it.
             self.order = (0, 1) if plan.receive is not None else (1, 0)
             self._before = None
+            self._begin()
         self._storage = region.storage
         self._fast = region._fast
         self._entries = self._storage.entries
@@ -199,37 +229,53 @@ class Index:
             if all(map(_is_safe, parts, types)):
                 self._add_plain(parts, entry)
         elif all(map(_is_safe, parts, types)):
-            self._add(self._typed, parts + types, entry)
+            self._add(self._layout, self._typed, parts + types, entry)
 
     def _add_plain(self, parts: tuple[Any, ...], entry: Any) -> None:
-        if self.order is None:
-            self._add(self._plain, parts[0] if len(parts) == 1 else parts, entry)
+        layout = self._layout
+        order, rows = layout
+        if order is None:
+            self._add(layout, rows, parts[0] if len(parts) == 1 else parts, entry)
             return
-        row, place = (parts[number] for number in self.order)
-        rows = self._plain
-        self._add(rows.get(row) or rows.setdefault(row, {}), place, entry)
+        row, place = (parts[number] for number in order)
+        self._add(layout, None, place, entry, row)
         if len(rows) > max(_MANY_ROWS, self._count // _ENTRIES_A_ROW):
-            self._change_order()
+            self._change_order(layout)
 
-    def _change_order(self) -> None:
+    def _change_order(self, layout: _Layout) -> None:
         """Look the arguments up the other way round; if that is no better, at once."""
-        before, self._before = self._before, self.order
-        if before is None and self.order is not None:
-            self.order = self.order[1], self.order[0]
-        else:
-            self.order = None
-        # Who is still in the call as it was finds nothing, and asks.
-        self._begin()
-        self._function.compile_anew()
+        with self._backend.lock:
+            if self._layout is not layout:
+                return
+            before, self._before = self._before, self.order
+            if before is None and self.order is not None:
+                self.order = self.order[1], self.order[0]
+            else:
+                self.order = None
+            self._begin()
+            self._function.compile_anew()
 
-    def _add(self, known: dict[Any, Any], arguments: Any, entry: Any) -> None:
+    def _add(
+        self,
+        layout: _Layout,
+        known: dict[Any, Any] | None,
+        arguments: Any,
+        entry: Any,
+        row: Any = None,
+    ) -> None:
+        """Add an entry, unless the layout or the epoch is another one by now.
+
+        :param known: where to; ``None`` for a row of the layout's.
+        """
         # An invalidation changes the epoch first and clears the index after it.
         with self._backend.lock:
-            if self._is_mine(entry):
+            if self._layout is layout and self._is_mine(entry):
+                if known is None:
+                    known = layout[1].setdefault(row, {})
                 self._count += arguments not in known
                 known[arguments] = entry
-        if self._count > self._most:
-            self._prune(len(self._entries))
+            if self._count > self._most:
+                self._prune(len(self._entries))
 
     def _is_mine(self, entry: Any) -> bool:
         """Return whether an entry was judged for the function's callers."""
@@ -253,19 +299,22 @@ class Index:
         return fresh_until(metadata, policy) == fresh_until(metadata, region)
 
     def _prune(self, live: int) -> None:
-        rows = [self._plain]
-        if self.order is not None:
-            rows = list(self._plain.values())
-        for known in (*rows, self._typed):
-            dropped = [k for k, e in list(known.items()) if e.reader is None]
-            for key in dropped:
-                known.pop(key, None)
-        if self.order is not None:
-            with self._backend.lock:
-                for row in [row for row, known in self._plain.items() if not known]:
-                    del self._plain[row]
-        self._count = sum(map(len, (*rows, self._typed)))
-        self._most = max(1024, 2 * live, 2 * self._count)
+        with self._backend.lock:
+            order, plain = self._layout
+            rows = [plain] if order is None else list(plain.values())
+            for known in (*rows, self._typed):
+                for key in [k for k, e in list(known.items()) if e.reader is None]:
+                    known.pop(key, None)
+            if order is not None:
+                for row in [row for row, known in plain.items() if not known]:
+                    del plain[row]
+            self._count = sum(map(len, (*rows, self._typed)))
+            if self._count > 4 * live + 1024:
+                # Many for one entry: classes of one name, most of them gone.
+                plain.clear()
+                self._typed.clear()
+                self._count = 0
+            self._most = max(1024, 2 * live, 2 * self._count)
 
 
 def _is_indexable(function: Function) -> bool:
@@ -317,13 +366,13 @@ def indexed_body(plan: KeyPlan, general: str, index: Index, *, is_marking: bool)
     return (
         f" try:\n"
         f"  if {guard}:\n"
-        f"   {mark}entry = {mark}plain{place}\n"
+        f"   {mark}entry = {index.plain_name}{place}\n"
         f"  else:\n"
-        f"   {mark}entry = {mark}typed[{whole}, {types}]\n"
+        f"   {mark}entry = {index.typed_name}[{whole}, {types}]\n"
         f"  {mark}payload = {mark}entry.payload\n"
         f"  if {mark}entry.born <= {mark}clock.time() < {mark}entry.until:\n"
         f"{hit}"
         f"   return {mark}payload\n"
-        f" except ({mark}KeyError, {mark}TypeError):\n"
+        f" except ({mark}KeyError, {mark}TypeError, {mark}NameError):\n"
         f"  pass\n" + general.format(parts=remembered)
     )

@@ -41,6 +41,16 @@ GONE: Any = _Gone()
 UNJUDGED: object = object()
 
 
+class _Reader:
+    """All who judge alike, as long as one of them or of their entries is there."""
+
+    __slots__ = ("__weakref__",)
+
+
+def _readers() -> weakref.WeakValueDictionary[Any, _Reader]:
+    return weakref.WeakValueDictionary()
+
+
 class Entry:
     """A stored value, laid out so that a hit is a look-up and a comparison.
 
@@ -134,7 +144,7 @@ class MemoryBackend(CacheBackend):
             )
         #: Replaced at each invalidation.
         self.epoch: object = object()
-        self._readers: dict[Any, object] = {}
+        self._readers = _readers()
         #: Whether there are entries of several readers; else all are this one's.
         self.is_mixed: bool = False
         self.only_reader: object = None
@@ -266,18 +276,6 @@ class MemoryBackend(CacheBackend):
                 self.report("evict", {"keys": evicted})
         return entry
 
-    def hand_over(self, entry: Entry, reader: object, until: float) -> None:
-        """Note that an entry was judged by another reader; with the lock held.
-
-        :param until: it is fresh to this one before that time.
-        """
-        if reader is not self.only_reader:
-            self._admit(reader)
-        # Whoever takes it for somebody else's meanwhile judges it.
-        entry.reader = UNJUDGED
-        entry.until = until
-        entry.reader = reader
-
     def _admit(self, reader: object) -> None:
         """Note a reader before there is an entry of it."""
         if self.is_mixed or reader is UNJUDGED:  # that is fresh to nobody
@@ -326,7 +324,7 @@ class MemoryBackend(CacheBackend):
         """
         found = self._readers.get(who)
         if found is None:
-            found = self._readers.setdefault(who, object())
+            found = self._readers.setdefault(who, _Reader())
         return found
 
     def start_epoch(self, *, is_end: bool) -> None:
@@ -334,8 +332,9 @@ class MemoryBackend(CacheBackend):
 
         :param is_end: none of them is good any more.
         """
+        # First these: whoever finds the new epoch must not find readers of the old.
+        self._readers = _readers()
         self.epoch = object()
-        self._readers = {}
         if is_end:
             self._drop_all()
         else:

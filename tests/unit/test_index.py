@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import random
+import sys
+import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +16,7 @@ from hypothesis import given, settings, strategies as st
 
 from dogpile.cache import CacheRegion, make_region
 from dogpile.cache.testing import FakeClock
+from dogpile.cache.testing.concurrency import together
 
 BY_SECOND, BY_FIRST, AT_ONCE = (1, 0), (0, 1), None
 
@@ -161,3 +167,127 @@ def test_all_arguments_of_three_are_looked_up_at_once(region: CacheRegion) -> No
 
     assert [f(1, 2, 3) for _ in range(3)] == [6] * 3
     assert index_of(f).order is None
+
+
+async def _pair(a: int, b: int) -> tuple[int, int]:
+    return a, b
+
+
+def test_a_coroutine_of_before_another_layout_gets_its_own_value(
+    region: CacheRegion,
+) -> None:
+    f = region.cache_on_arguments()(_pair)
+
+    async def ask() -> list[tuple[int, int]]:
+        made = []
+        for a, b in ((1, 2), (2, 1)):
+            begun = f(a, b)
+            for number in range(70 * a):
+                assert await f(0, number) == (0, number)
+            assert await f(b, a) == (b, a)
+            made.append(await begun)
+        everybody = [f(a, b) for a in range(40) for b in range(40)]
+        for each, found in zip(
+            [(a, b) for a in range(40) for b in range(40)],
+            await asyncio.gather(*everybody),
+            strict=True,
+        ):
+            assert found == each
+        return made
+
+    assert asyncio.run(ask()) == [(1, 2), (2, 1)]
+
+
+def test_a_coroutine_of_before_another_backend_gets_its_own_value(
+    region: CacheRegion,
+) -> None:
+    f = region.cache_on_arguments()(_pair)
+
+    async def ask() -> tuple[int, int]:
+        for number in range(100):
+            await f(0, number)
+        begun = f(1, 2)
+        region.configure(
+            "dogpile.cache.memory",
+            replace_existing_backend=True,
+            arguments={"max_entries": 100},
+        )
+        await f(2, 1)
+        again = f(2, 1)
+        region.configure("dogpile.cache.memory", replace_existing_backend=True)
+        await f(1, 2)
+        assert await again == (2, 1)
+        return await begun
+
+    assert asyncio.run(ask()) == (1, 2)
+
+
+def test_an_entry_that_comes_while_the_layout_changes_is_left_out(
+    region: CacheRegion, counted: Counted
+) -> None:
+    f = counted.decorated(region)
+    f(1, 2)
+    index = index_of(f)
+    add = index._add
+
+    def meanwhile(layout: Any, *given: Any) -> None:
+        index._add = add
+        index._change_order(layout)
+        add(layout, *given)
+
+    index._add = meanwhile
+    f(2, 1)
+
+    assert index.order == BY_FIRST
+    assert [f(1, 2), f(2, 1), f(1, 2), f(2, 1)] == [[1, 2], [2, 1]] * 2
+    assert sorted(counted.calls) == [(1, 2), (2, 1)]
+
+
+def test_many_threads_are_right_while_layouts_change() -> None:
+    region = make_region("dogpile.cache.memory")
+    wrong: list[Any] = []
+
+    def ask(seed: int, f: Callable[..., Any]) -> None:
+        chance = random.Random(seed)
+        for _ in range(400):
+            a, b = chance.randrange(60), chance.randrange(60)
+            if f(a, b) != [a, b]:
+                wrong.append((a, b))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for turn in range(5):
+            f = Counted().decorated(region.namespace(str(turn)))
+            together(partial(ask, f=f), range(6))
+    finally:
+        sys.setswitchinterval(before)
+
+    assert wrong == []
+
+
+def test_classes_that_are_gone_are_not_kept(region: CacheRegion) -> None:
+    class Base:
+        @region.cache_on_arguments()
+        def name(self, number: int) -> int:
+            return number
+
+    alive = weakref.WeakSet[Any]()
+    for _ in range(4000):
+        kind = type("Derived", (Base,), {})
+        alive.add(kind)
+        assert kind().name(1) == 1
+    del kind
+    gc.collect()
+
+    assert len(alive) < 2500
+
+
+def test_readers_that_are_gone_are_not_kept(region: CacheRegion) -> None:
+    for number in range(1000):
+        region.namespace(str(number), version=number).put("key", 1)
+        region.namespace(str(number), version=number).delete("key")
+    gc.collect()
+
+    backend: Any = region.actual_backend
+    assert len(backend._readers) < 10
