@@ -99,17 +99,8 @@ class MarkedEntry(Entry):
 
     __slots__ = ("hit",)
 
-    def __init__(
-        self,
-        payload: Any,
-        born: float,
-        until: float,
-        reader: object,
-        rest: Mapping[str, Any] | None,
-    ) -> None:
-        super().__init__(payload, born, until, reader, rest)
-        #: It was read since the hand of the eviction last passed.
-        self.hit: bool = False
+    #: It was read since the hand of the eviction last passed.
+    hit: bool
 
 
 class MemoryBackend(CacheBackend):
@@ -261,6 +252,9 @@ class MemoryBackend(CacheBackend):
             self._admit(reader)
         entry = self._kind(payload, born, until, reader, rest)
         old = self._entries.get(key)
+        if self._eviction is not None:
+            # Before anybody finds it, who may set the mark.
+            entry.hit = old is not None and old.hit  # type: ignore[attr-defined]
         self._entries[key] = entry
         if old is not None:
             old.drop()
@@ -268,9 +262,7 @@ class MemoryBackend(CacheBackend):
             if old is None:
                 self._eviction.admit(key, payload)
             else:
-                entry.hit = old.hit  # type: ignore[attr-defined]  # marked ones
                 self._eviction.resize(key, payload)
-        if self._eviction is not None:
             evicted = self._eviction.evict()
             if evicted and self.report is not None:
                 self.report("evict", {"keys": evicted})
