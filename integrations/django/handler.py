@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.signals import setting_changed
 
 from dogpile.cache import CacheRegion, ConfigurationError, regions as of_process
-from dogpile.cache.integrations.options import read_flag, read_text
+from dogpile.cache.integrations.options import near, read_flag, read_text
 from dogpile.cache.integrations.settings import build_region, build_regions
 
 MODEL_TAGS = "DOGPILE_CACHE_MODEL_TAGS"
@@ -277,6 +276,5 @@ def _no_region(name: str, known: list[str]) -> str:
             f"there is no region {name!r}: CACHES[{name!r}] is kept by {backend!r}, "
             f"and a region by {BACKEND!r}"
         )
-    near = get_close_matches(str(name), known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"there is no region {name!r}{hint} (known: {', '.join(sorted(known))})"
+    told = ", ".join(sorted(known))
+    return f"there is no region {name!r}{near(name, known)} (known: {told})"
