@@ -76,7 +76,8 @@ class Coding:
             return list(keys)
         many = getattr(self.mangler, "many", None)
         if many is not None:
-            return list(many(list(keys)))
+            found: list[KeyType] = many(list(keys))
+            return found
         return list(map(self.mangler, keys))
 
     def decode(self, key: KeyType, raw: Any) -> CachedValue | NoValueType:

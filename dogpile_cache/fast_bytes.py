@@ -153,11 +153,14 @@ class BytesPath:
             "OPENED": "raw" if shape.opened is None else "opened(stored, raw)",
             "IS_OURS": "True" if shape.header is None else "head[0] == first",
             "WANTED": "raw in raws",
+            "REMAINING": "raw in raws[len(payloads) :]",
             "ENCODED": 'b"%b%a%b|%b" % (header, clock.time(), tail, dumps(value))',
             "WRITTEN": "write(stored, raw, ttl=ttl)",
         }
         if shape.opened is not None:
-            words["WANTED"] = "stored, raw in zip(stored_keys, raws)"
+            pairs = "zip(stored_keys, raws)"
+            words["WANTED"] = f"stored, raw in {pairs}"
+            words["REMAINING"] = f"stored, raw in list({pairs})[len(payloads) :]"
             words["ENCODED"] = (
                 'encode(stored, CachedValue(value, {**metadata, "ct": clock.time()}))'
             )

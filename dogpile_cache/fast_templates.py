@@ -243,21 +243,29 @@ def get_multi(keys, expiration_time=None, ignore_expiration=None):
         raws = read_multi(stored_keys)
     except BackendError as error:
         return region._get_multi(keys, None, ignore_expiration, error)
-    try:
-        # All at once, as they mostly are alike.
-        heads, _, pickled = zip(*[OPENED.partition(b"|") for WANTED])
-        if (
-            b"".join(heads).count(counted) == each * len(heads)
-            and least <= min(heads)
-            and max(heads) < most
-        ):
-            return list(map(loads, pickled))
-    except Exception:
-        pass
     payloads = []
     add = payloads.append
+    heads = []
+    note = heads.append
+    try:
+        for WANTED:
+            head, _, pickled = OPENED.partition(b"|")
+            add(loads(pickled))
+            note(head)
+    except Exception:
+        pass
+    # All at once, as they mostly are alike; as far as the first odd one.
+    are_known = (
+        heads
+        and b"".join(heads).count(counted) == each * len(heads)
+        and least <= min(heads)
+        and max(heads) < most
+    )
+    if are_known and len(heads) == len(raws):
+        return payloads
+    del payloads[len(heads) if are_known else 0 :]
     odd = []
-    for WANTED:
+    for REMAINING:
         if raw is None or raw is NO_VALUE:
             add(NO_VALUE)
             continue
@@ -303,15 +311,22 @@ def get_or_create_multi(
         except BackendError as error:
             raws = error
         else:
+            payloads = []
+            add = payloads.append
+            heads = []
+            note = heads.append
             try:
-                heads, _, pickled = zip(*[OPENED.partition(b"|") for WANTED])
+                for WANTED:
+                    head, _, pickled = OPENED.partition(b"|")
+                    add(loads(pickled))
+                    note(head)
                 if (
                     b"".join(heads).count(counted) == each * len(heads)
                     and oldest <= min(heads)
                     and max(heads) <= newest
                     and all([head[dot] == 46 for head in heads])
                 ):
-                    return list(map(loads, pickled))
+                    return payloads
             except Exception:
                 pass
             raws = list(map(peeked, raws))

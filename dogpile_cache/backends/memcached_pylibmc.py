@@ -24,6 +24,7 @@ from dogpile.cache.backends.memcached_edge import (
     REFUSED_VALUE,
     Faults,
 )
+from dogpile.cache.backends.memcached_settings import KeyLines
 from dogpile.cache.backends.memcached_text import FLAG_TEXT, Batches, Swap
 from dogpile.cache.backends.memcached_wire import Channel, Refused, SocketChannel
 from dogpile.cache.clock import SYSTEM_CLOCK
@@ -120,8 +121,8 @@ class Client(_Client):
         began = _now()
         try:
             value = _get(self, key)
-        except pylibmc.Error as error:
-            value = unread(error)
+        except Exception as error:  # noqa: BLE001 - it may be raised again
+            value = self._reread(error, key)
         return self._missed(key, began, default) if value is None else value
 
     def _missed(self, key: str, began: float, default: Any) -> Any:
@@ -129,45 +130,65 @@ class Client(_Client):
         self._require_answer(began)
         if began - self._well_at <= _TRUSTED_SECONDS:
             return default
-        value = _get(self, key)
+        try:
+            value = _get(self, key)
+        except Exception as error:  # noqa: BLE001 - as above
+            value = self._reread(error, key)
         self._require_answer(began)
         self._well_at = began
         return default if value is None else value
 
+    def _reread(self, error: Exception, key: str) -> Any:
+        """Return what stands for a value that was not read because of an error.
+
+        :raises Exception: it is the connection that is at fault.
+        """
+        require_unread(error)
+        return b""
+
     def get_multi(self, keys: Sequence[str], **options: Any) -> Any:
         """Return the values of the keys that have one."""
         began = _now()
-        try:
-            found = _get_multi(self, keys, **options)
-        except pylibmc.Error as error:
-            unread(error)
-            return self.one_by_one(keys)
+        found = self._found(keys, options)
         if len(found) < len(keys):
             self._doubt(keys, found, began, options)
         self._well_at = began
         return found
 
-    def one_by_one(self, keys: Sequence[Any]) -> dict[Any, Any]:
-        """Return the values of keys of which one cannot be read."""
-        found = {key: self.get(key) for key in keys}
-        return {key: value for key, value in found.items() if value is not None}
-
     def get_values(self, keys: Sequence[str]) -> list[Any]:
         """Return the value of each key, or ``None``, in their order."""
         began = _now()
+        text = keys.text if keys.__class__ is KeyLines else "\n".join(keys)
         # libmemcached takes bytes; for each string pylibmc keeps a book.
-        sent = "\n".join(keys).encode("ascii").split(b"\n")
+        sent = text.encode("ascii").split(b"\n")
         if len(sent) != len(keys):
             sent = [key.encode("ascii") for key in keys]
-        try:
-            found = _get_multi(self, sent)
-        except pylibmc.Error as error:
-            unread(error)
-            found = self.one_by_one(sent)
+        found = self._found(sent, {})
         if len(found) < len(sent):
             self._doubt(sent, found, began, {})
         self._well_at = began
+        # As a server answers, which is faster to see than to look for each.
+        if list(found) == sent:
+            return list(found.values())
         return list(map(found.get, sent))
+
+    def _found(self, keys: Sequence[Any], options: Mapping[str, Any]) -> dict[Any, Any]:
+        try:
+            found: dict[Any, Any] = _get_multi(self, keys, **options)
+        except Exception as error:  # noqa: BLE001 - it may be raised again
+            found = self._reread_many(error, keys, options)
+        return found
+
+    def _reread_many(
+        self, error: Exception, keys: Sequence[Any], options: Mapping[str, Any]
+    ) -> dict[Any, Any]:
+        """Return values of which one was not read because of an error.
+
+        :raises Exception: it is the connection that is at fault.
+        """
+        require_unread(error)
+        found = {key: self.get(key) for key in keys}
+        return {key: value for key, value in found.items() if value is not None}
 
     def _doubt(
         self,
@@ -188,7 +209,7 @@ class Client(_Client):
         answering = set(map(self._server_of, found))
         doubtful = [key for key in keys if self._server_of(key) not in answering]
         if doubtful:
-            found.update(_get_multi(self, doubtful, **options))
+            found.update(self._found(doubtful, options))
         self._require_answer(began)
 
     def _server_of(self, key: str | bytes) -> int:
@@ -275,14 +296,13 @@ class Client(_Client):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
 
 
-def unread(error: pylibmc.Error) -> bytes:
-    """Return what stands for a value that pylibmc cannot read.
+def require_unread(error: Exception) -> None:
+    """Return if an error says that pylibmc cannot read a value.
 
-    :raises pylibmc.Error: the error is one of the connection; these have numbers.
+    :raises Exception: it is one of the connection; these have numbers.
     """
     if type(error) is not pylibmc.Error or _code(error):
         raise error
-    return b""
 
 
 _get = pylibmc.Client.get

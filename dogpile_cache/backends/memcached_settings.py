@@ -53,6 +53,16 @@ def mangle_key(key: object) -> str:
     return f"{plain}:{head.encode('ascii', 'replace').decode()}"
 
 
+class KeyLines(list[str]):
+    """Keys that memcached takes.
+
+    :param text: which has them for its lines.
+    """
+
+    __slots__ = ("text",)
+    text: str
+
+
 def mangle_keys(keys: Sequence[object]) -> list[str]:
     """Return keys that memcached takes; as :func:`mangle_key`, for many.
 
@@ -65,7 +75,9 @@ def mangle_keys(keys: Sequence[object]) -> list[str]:
         return list(map(mangle_key, keys))
     # As long as none of them has a line's end itself.
     if are_plain_keys(text, LONGEST_KEY) and text.count("\n") == len(keys) - 1:
-        return list(keys)  # type: ignore[arg-type]  # as above
+        lines = KeyLines(keys)  # type: ignore[arg-type]  # as above
+        lines.text = text
+        return lines
     return list(map(mangle_key, keys))
 
 

@@ -313,6 +313,15 @@ def test_pylibmc_has_time_outs_unless_it_is_told_otherwise() -> None:
     assert other.behaviors == {"connect_timeout": 70}
 
 
+def test_pylibmc_has_room_for_large_answers_unless_it_is_told_otherwise() -> None:
+    backend = needs("pylibmc")
+    plain = backend({"url": "a"})._create_client().behaviors
+    other = PylibmcBackend({"url": "a", "behaviors": {"_socket_recv_size": 70000}})
+
+    assert plain["_socket_recv_size"] == 1024 * 1024
+    assert other._create_client().behaviors["_socket_recv_size"] == 70000
+
+
 def test_pylibmc_takes_the_behaviours_of_the_first_example() -> None:
     backend = needs("pylibmc")(
         {
