@@ -131,7 +131,8 @@ class Activation:
             found = getattr(getattr(local, "_storage", None), "_data", None)
             self._variable = found if isinstance(found, ContextVar) else None
             self._local = local
-        return self._variable is not None and self._variable.get(None) is None
+        variable = self._variable
+        return variable is not None and variable.get(None) is None
 
 
 _language = Activation(trans_real)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.signals import setting_changed
 from django.http import HttpRequest
 
 from dogpile.cache.integrations.django.handler import TRUST, is_on, regions
@@ -19,16 +18,13 @@ class State:
         self._shelves: dict[str | None, Shelf] = {}
         self._http_headers: bool | None = None
         self._trust: Any = _UNKNOWN
-        self._hosts: dict[Any, str] = {}
         regions.on_reset(self.reset)
-        setting_changed.connect(self._forget_hosts)
 
     def reset(self) -> None:
         """Forget what was built from the settings."""
         self._shelves = {}
         self._http_headers = None
         self._trust = _UNKNOWN
-        self._hosts = {}
 
     def shelf(self, name: str | None) -> Shelf:
         """Return the shelf of a region.
@@ -58,38 +54,8 @@ class State:
             self._trust = trust
         return bool(trust(request)) if callable(trust) else bool(trust)
 
-    def host(self, request: HttpRequest) -> str:
-        """Return the host that a request is for, as Django has checked it.
-
-        :raises DisallowedHost: the site does not answer to it.
-        """
-        told = request.META.get("HTTP_HOST")
-        kind: Any = type(request)
-        if told is None or kind.get_host is not _GET_HOST:
-            return request.get_host()
-        known = vars(settings)  # what was asked for once
-        try:
-            is_simple = not known["USE_X_FORWARDED_HOST"]
-            asked = told, known["DEBUG"], *known["ALLOWED_HOSTS"]
-        except KeyError:
-            is_simple = not settings.USE_X_FORWARDED_HOST
-            asked = told, settings.DEBUG, *settings.ALLOWED_HOSTS
-        if not is_simple:
-            return request.get_host()
-        host = self._hosts.get(asked)
-        if host is None:
-            host = request.get_host()
-            if len(self._hosts) < _MOST_HOSTS:
-                self._hosts[asked] = host
-        return host
-
-    def _forget_hosts(self, **what: Any) -> None:
-        self._hosts = {}
-
 
 _UNKNOWN: Any = object()
-_GET_HOST = HttpRequest.get_host
-_MOST_HOSTS = 1000
 
 
 state: State = State()

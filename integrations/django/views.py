@@ -15,10 +15,10 @@ from django.http.response import HttpResponseBase
 
 from dogpile.cache import ConfigurationError, ValidationError
 from dogpile.cache.integrations import http
-from dogpile.cache.integrations.django import apart
 from dogpile.cache.integrations.django.asked import Asked, name_of
 from dogpile.cache.integrations.django.handler import regions
 from dogpile.cache.integrations.django.model_tags import listed, tag_names
+from dogpile.cache.integrations.django.page_keys import page_keys
 from dogpile.cache.integrations.django.responses import Ready, answered, told
 from dogpile.cache.integrations.django.routes import check_view
 from dogpile.cache.integrations.django.state import state
@@ -256,36 +256,31 @@ def _asked(
     kept: _Kept, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Asked | Outcome:
     """Return what is asked of the cache, or why it has nothing to do with it."""
-    fn, _, options, rules = kept
+    fn, name, options, rules = kept
     if not isinstance(request, HttpRequest):
         raise ConfigurationError(
             f"{name_of(fn)}() was given no request first: decorate a method of a "
             "class by method_decorator(cached_view(…))"
         )
     meta = request.META
-    query = options.select(_raw_query(request))
     passed = http.why_passed(str(request.method), meta)
     if passed is None:
         passed = _why_passed_here(request, options, rules)
-    if passed is not None or query is None:
-        fwd, detail = passed or ("bypass", "query")
-        return Outcome(fwd, detail=detail)
+    if passed is not None:
+        return Outcome(passed[0], detail=passed[1])
     wish = http.wish_of(meta) if state.is_trusted(request) else ""
     if wish == "no-store":
         return Outcome("request")
-    region = options.region if rules is None else rules.region
-    key = _key_of(kept, request, query)
+    region, prefix = options.region, ""
+    if rules is not None:
+        region, prefix = rules.region, rules.prefix
+    found = page_keys.key(name, options, prefix, request)
+    if found is None:
+        return Outcome("bypass", detail="query")
+    key, query = found
     return Asked(
         fn, options, request, args, kwargs, state.shelf(region), key, query, wish
     )
-
-
-def _raw_query(request: HttpRequest) -> str:
-    raw = str(request.META.get("QUERY_STRING", ""))
-    if raw.isascii() or hasattr(request, "scope"):
-        return raw
-    # As WSGI hands bytes on.
-    return raw.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 def _why_passed_here(
@@ -305,29 +300,6 @@ def _why_passed_here(
     if options.unless is not None and options.unless(request):
         return "bypass", "unless"
     return None
-
-
-def _key_of(kept: _Kept, request: HttpRequest, query: str) -> str:
-    _, name, options, rules = kept
-    path, root = request.path_info, ""
-    script = request.META.get("SCRIPT_NAME", "")
-    if options.key is not None:
-        own = options.key(request) if callable(options.key) else options.key
-        path, query = f"={own}", ""
-    elif script:
-        root = str(script)
-    language, zone = apart.locale()
-    prefix = "" if rules is None else rules.prefix
-    page = http.page_key(
-        str(request.scheme),
-        state.host(request),
-        root,
-        path,
-        query,
-        tuple(options.varied),
-        request.META,
-    )
-    return f"{name}|{language}|{zone}|{prefix!r}|{page}"
 
 
 # The two doors

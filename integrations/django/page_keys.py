@@ -1,0 +1,138 @@
+"""From requests to the keys of their pages."""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.http import HttpRequest
+
+from dogpile.cache.integrations import http
+from dogpile.cache.integrations.django import apart
+from dogpile.cache.integrations.pages import ViewOptions
+
+# What a page is of: its key, and its canonical query.
+PageKey = tuple[str, str]
+
+
+class PageKeys:
+    """Makes keys, and remembers the latest by all that they are made of.
+
+    To ask Django for the host, the scheme, the language and the time zone of a
+    request takes longer than all the rest of a hit.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], PageKey] = {}
+        setting_changed.connect(self._forget)
+
+    def key(
+        self, name: str, options: ViewOptions, prefix: str, request: HttpRequest
+    ) -> PageKey | None:
+        """Return the key of a page, and the canonical query.
+
+        :param name: the view's.
+        :param prefix: of ``cache_page``.
+        :return: ``None`` if the query has the page bypass the cache.
+        :raises DisallowedHost: the site does not answer to the request's host.
+        """
+        facts = _facts(name, options, prefix, request)
+        found = None if facts is None else self._known.get(facts)
+        if found is None:
+            found = _made(name, options, prefix, request)
+            if facts is not None and found is not None:
+                self._note(facts, found)
+        return found
+
+    def _note(self, facts: tuple[Any, ...], found: PageKey) -> None:
+        if len(found[0]) > _LONGEST:
+            return
+        if len(self._known) >= _MOST:
+            self._known.clear()
+        self._known[facts] = found
+
+    def _forget(self, **what: Any) -> None:
+        self._known = {}
+
+
+_MOST = 1000
+_LONGEST = 1000
+_GET_HOST = HttpRequest.get_host
+_SCHEME = HttpRequest.scheme
+
+
+def _facts(
+    name: str, options: ViewOptions, prefix: str, request: Any
+) -> tuple[Any, ...] | None:
+    """Return all that a key is made of, or ``None`` where that is more than usual."""
+    kind, meta = type(request), request.META
+    told = vars(settings)  # what was asked for once
+    try:
+        if (
+            told["USE_X_FORWARDED_HOST"]
+            or told["SECURE_PROXY_SSL_HEADER"]
+            or kind.get_host is not _GET_HOST
+            or kind.scheme is not _SCHEME
+            or options.key is not None
+            or options.varied
+        ):
+            return None
+        language, zone = apart.activated()
+        if zone is not None and not (type(zone) is ZoneInfo and zone.key):
+            return None  # what its name is made of is not known
+        return (
+            kind,
+            name,
+            options.select,
+            prefix,
+            language,
+            zone and zone.key,
+            request._get_scheme(),  # noqa: SLF001 - what its scheme asks
+            meta["HTTP_HOST"],
+            meta.get("SCRIPT_NAME"),
+            request.path_info,
+            meta.get("QUERY_STRING"),
+            told["DEBUG"],
+            *told["ALLOWED_HOSTS"],
+        )
+    except KeyError:
+        return None
+
+
+def _made(
+    name: str, options: ViewOptions, prefix: str, request: HttpRequest
+) -> PageKey | None:
+    query = options.select(_raw_query(request))
+    if query is None:
+        return None
+    path, root, asked = request.path_info, "", query
+    script = request.META.get("SCRIPT_NAME", "")
+    if options.key is not None:
+        own = options.key(request) if callable(options.key) else options.key
+        path, asked = f"={own}", ""
+    elif script:
+        root = str(script)
+    language, zone = apart.locale()
+    page = http.page_key(
+        str(request.scheme),
+        request.get_host(),
+        root,
+        path,
+        asked,
+        tuple(options.varied),
+        request.META,
+    )
+    return f"{name}|{language}|{zone}|{prefix!r}|{page}", query
+
+
+def _raw_query(request: HttpRequest) -> str:
+    raw = str(request.META.get("QUERY_STRING", ""))
+    if raw.isascii() or hasattr(request, "scope"):
+        return raw
+    # As WSGI hands bytes on.
+    return raw.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+page_keys: PageKeys = PageKeys()
