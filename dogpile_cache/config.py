@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -70,6 +72,7 @@ _WORDS: Mapping[str, Any] = {
 }
 
 
+_HERE = "dogpile.cache."
 _OUR_BACKENDS = "dogpile.cache.backends."
 _EXAMPLES = {
     "sentinels": "['10.0.0.1:26379']",
@@ -98,6 +101,18 @@ class Parts(NamedTuple):
     coder: Chain | None
 
 
+class Unknown(enum.Enum):
+    """What is made of arguments that a backend does not know."""
+
+    #: 1.x took any: they are told of, but for one that is spelled like a known one.
+    TOLD = enum.auto()
+    #: Of a file, that other programs may share: one alone that no backend knows is
+    #: a mistake, too.
+    WEIGHED = enum.auto()
+    #: Each is a mistake.
+    REFUSED = enum.auto()
+
+
 def assemble(
     backend: Any,
     arguments: Any,
@@ -105,7 +120,7 @@ def assemble(
     wrap: Iterable[Any],
     codec: Mapping[str, Any],
     context: str,
-    strict: bool = False,
+    unknown: Unknown = Unknown.TOLD,
 ) -> Parts:
     """Make a backend, its proxies and its codec.
 
@@ -114,20 +129,21 @@ def assemble(
     :param wrap: proxies, as classes or instances; the first is the outermost.
     :param codec: settings of the codec.
     :param context: what stored values are bound to: the region's name.
-    :param strict: refuse unknown arguments, rather than warn.
+    :param unknown: what is made of arguments that the backend does not know; but
+        for ``TOLD`` they stood in a file.
     :raises ConfigurationError: something in there is no use.
     """
     kind = backend_class(backend)
     given = {} if arguments is None else arguments
     if isinstance(given, Mapping):
-        _check_arguments(kind, given, strict=strict)
+        _check_arguments(kind, given, unknown)
     elif str(getattr(kind, "__module__", "")).startswith(_OUR_BACKENDS):
         # Others may take what they like, as they could in 1.x.
         raise ValidationError(
             f"arguments= of {_name(backend)} must be a dictionary, as in "
             f"arguments={{{_example(kind)}}}, not of type {type(given).__name__}"
         )
-    actual = _made(kind, given) if strict else kind(given)
+    actual = kind(given) if unknown is Unknown.TOLD else _made(kind, given)
     if not isinstance(actual, CacheBackend):
         raise ConfigurationError(
             f"backend {backend!r} made something of type {type(actual).__name__}, no "
@@ -206,23 +222,42 @@ def _name(backend: Any) -> str:
     return repr(backend) if isinstance(backend, str) else backend.__name__
 
 
-def _check_arguments(kind: Any, arguments: Mapping[str, Any], *, strict: bool) -> None:
+def _check_arguments(kind: Any, arguments: Mapping[str, Any], unknown: Unknown) -> None:
     known: frozenset[str] = getattr(kind, "argument_names", frozenset())
     if not known:
         return  # a backend of somebody else's, who checks it
-    for name in arguments:
-        if name in known:
-            continue
-        near = get_close_matches(str(name), known, n=1, cutoff=0.7)
-        text = (
-            f"{kind.__name__} knows no argument {name!r}"
-            + (f"; did you mean {near[0]!r}?" if near else "")
-            + f" (known: {', '.join(sorted(known))})"
-        )
-        if near or strict:
-            raise ValidationError(text)
-        # 1.x took any argument, and programs share one set between backends.
-        warnings.warn(text, UserWarning, stacklevel=5)
+    others = [str(name) for name in arguments if name not in known]
+    if not others:
+        return
+    for name in others:
+        near = get_close_matches(name, known, n=1, cutoff=0.7)
+        if near:
+            raise ValidationError(
+                _unknown_text(kind, [name], f"; did you mean {near[0]!r}?")
+            )
+    text = _unknown_text(kind, others)
+    if unknown is Unknown.REFUSED:
+        raise ValidationError(text)
+    is_alone = unknown is Unknown.WEIGHED and len(others) == 1
+    if is_alone and not BACKENDS.has_argument(others[0]):
+        raise ValidationError(text)
+    # Programs share one set between backends.
+    warnings.warn(text, UserWarning, stacklevel=_outside())
+
+
+def _outside() -> int:
+    """Return how far up the stack, for a warning, this package ends."""
+    level, frame = 1, sys._getframe(1).f_back  # noqa: SLF001 - as warnings do
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith(_HERE):
+        level, frame = level + 1, frame.f_back
+    return level + 1
+
+
+def _unknown_text(kind: Any, names: list[str], hint: str = "") -> str:
+    told = ", ".join(map(repr, names))
+    some = f"argument {told}" if len(names) == 1 else f"argument of {told}"
+    known = ", ".join(sorted(kind.argument_names))
+    return f"{kind.__name__} knows no {some}{hint} (known: {known})"
 
 
 def wrapped(proxy: Any, backend: CacheBackend) -> CacheBackend:

@@ -167,7 +167,7 @@ class CacheRegion(AsyncTwins):
         expiration_time: Any = None,
         arguments: Any = None,
         _config_argument_dict: Mapping[str, Any] | None = None,
-        _config_prefix: str | None = None,
+        _unknown: config.Unknown = config.Unknown.TOLD,
         wrap: Sequence[Any] = (),
         replace_existing_backend: bool = False,
         region_invalidator: RegionInvalidationStrategy | None = None,
@@ -212,7 +212,7 @@ class CacheRegion(AsyncTwins):
             wrap=config.load_proxies(wrap),
             codec=codec,
             context=self.name or "",
-            strict=_config_prefix is not None,
+            unknown=_unknown,
         )
         self.policy = policy
         self._generation_ttl = generation_ttl
@@ -309,18 +309,22 @@ class CacheRegion(AsyncTwins):
         self._fast = self._bytes = None
 
     def configure_from_config(
-        self, config_dict: Mapping[str, Any], prefix: str
+        self, config_dict: Mapping[str, Any], prefix: str, *, strict: bool = False
     ) -> CacheRegion:
         """Configure the region from a mapping of settings.
 
         :param config_dict: flat keys such as ``cache.local.backend``, or
             nested mappings; texts are coerced, ``5m`` is 300 seconds.
         :param prefix: of the region's keys, as in ``"cache.local."``.
+        :param strict: refuse each argument that the backend does not know. Without,
+            those that another backend knows, and sets of several that none knows,
+            are only warned of: programs hand over one set for backends of all kinds.
         :return: this region.
         :raises ValidationError: a setting that nothing understands.
         """
         settings = config.read_settings(config_dict, prefix)
-        return self.configure(_config_prefix=prefix, **settings)
+        unknown = config.Unknown.REFUSED if strict else config.Unknown.WEIGHED
+        return self.configure(_unknown=unknown, **settings)
 
     @property
     def is_configured(self) -> bool:

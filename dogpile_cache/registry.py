@@ -82,6 +82,11 @@ class BackendRegistry:
                 f"which cannot be loaded: {error}"
             ) from error
 
+    def has_argument(self, name: str) -> bool:
+        """Return whether one of the built-in backends knows an argument."""
+        kinds = (self.load(f"dogpile.cache.{short}") for short in _BUILT_IN)
+        return any(name in kind.argument_names for kind in kinds)
+
     def _installed(self) -> dict[str, Any]:
         if self._entry_points is None:
             # Takes milliseconds, and most programs never need it.

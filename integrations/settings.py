@@ -317,7 +317,9 @@ def _build(
         chosen = _expanded(settings)
         made_with = take_made_with(chosen)
         _sign(chosen, keys)
-        return CacheRegion(name, **made_with).configure_from_config(chosen, "")
+        return CacheRegion(name, **made_with).configure_from_config(
+            chosen, "", strict=True
+        )
     except ConfigurationError as error:
         raise type(error)(f"{place}: {error}") from error
 

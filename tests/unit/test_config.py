@@ -286,13 +286,57 @@ class TestRefusals:
         with pytest.raises(ValidationError, match="known: cache_dict, copy"):
             configured({"a.backend": MEMORY, "a.arguments.zzz": 5}, "a.")
 
+    @pytest.mark.parametrize(
+        ("names", "told"),
+        [
+            (["url"], "'url'"),
+            (["lock_timeout"], "'lock_timeout'"),
+            (["zzz", "yyy"], "of 'zzz', 'yyy'"),
+            (["zzz", "url", "username"], "of 'zzz', 'url', 'username'"),
+        ],
+    )
+    def test_arguments_of_a_file_may_be_for_another_backend(
+        self, names: list[str], told: str
+    ) -> None:
+        settings = {f"a.arguments.{name}": "5" for name in names}
+        settings["a.backend"] = MEMORY
+        region = make_region()
+
+        with pytest.warns(UserWarning, match=f"knows no argument {told} ") as caught:
+            region.configure_from_config(settings, "a.")
+
+        assert region.is_configured
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+
+    @pytest.mark.parametrize("names", [["url"], ["zzz", "yyy"]])
+    def test_they_may_be_refused_one_and_all(self, names: list[str]) -> None:
+        settings = {f"a.arguments.{name}": "5" for name in names}
+        settings["a.backend"] = MEMORY
+        region = make_region()
+
+        with pytest.raises(ValidationError, match="knows no argument"):
+            region.configure_from_config(settings, "a.", strict=True)
+
+        assert not region.is_configured
+
+    def test_one_that_is_misspelt_is_refused_among_many(self) -> None:
+        settings = {"max_entrys": 5, "url": "here", "zzz": 5}
+        given = {f"a.arguments.{name}": value for name, value in settings.items()}
+
+        with pytest.raises(ValidationError, match="did you mean 'max_entries'"):
+            configured({"a.backend": MEMORY, **given}, "a.")
+
     def test_an_argument_of_a_program_may_be_for_another_backend(self) -> None:
         region = make_region()
 
-        with pytest.warns(UserWarning, match="knows no argument 'url'"):
+        with pytest.warns(UserWarning, match="knows no argument 'url'") as caught:
             region.configure(MEMORY, arguments={"url": "127.0.0.1"})
+            make_region(MEMORY, arguments={"url": "127.0.0.1"})
 
         assert region.is_configured
+        # So that a program's own line is shown.
+        assert [each.filename for each in caught] == [__file__] * 2
 
     @pytest.mark.parametrize(
         "path",
