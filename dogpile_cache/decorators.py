@@ -196,7 +196,9 @@ class CachedFunction:
             self._policy_base, self._policy_made = base, made
         changes: dict[str, Any] = {}
         if callable(self.options.expiration_time):
-            changes["expiration_time"] = self.options.expiration_time()
+            lifetime = self.options.expiration_time()
+            if lifetime is not None:  # else it is the region's
+                changes["expiration_time"] = lifetime
         if self._tags is not None:
             changes["tags"] = (*made.tags, *self._tags(arguments()))
         return made.merged(changes)

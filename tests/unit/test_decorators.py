@@ -646,6 +646,21 @@ class TestOptions:
 
         assert values == [1, 1, 2]
 
+    def test_a_callable_time_may_leave_it_to_the_region(
+        self, region: CacheRegion, clock: FakeClock, record: Recorder
+    ) -> None:
+        @region.cache_on_arguments(expiration_time=lambda: None)
+        def f(a: int) -> int:
+            return record(a)
+
+        values = [f(1)]
+        clock.advance(59)
+        values.append(f(1))
+        clock.advance(2)
+        values.append(f(1))
+
+        assert values == [1, 1, 2]
+
     def test_minus_one_is_for_ever(
         self, region: CacheRegion, clock: FakeClock, record: Recorder
     ) -> None:
