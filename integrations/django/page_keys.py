@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core.signals import setting_changed
-from django.http import HttpRequest
+from django.http import HttpRequest, request as of_django
 
 from dogpile.cache.integrations import http
 from dogpile.cache.integrations.django import apart
@@ -38,20 +38,16 @@ class PageKeys:
         :return: ``None`` if the query has the page bypass the cache.
         :raises DisallowedHost: the site does not answer to the request's host.
         """
+        known = self._known  # of the settings that are read below
         facts = _facts(name, options, prefix, request)
-        found = None if facts is None else self._known.get(facts)
+        found = None if facts is None else known.get(facts)
         if found is None:
             found = _made(name, options, prefix, request)
-            if facts is not None and found is not None:
-                self._note(facts, found)
+            if facts is not None and found is not None and _is_short(found, request):
+                if len(known) >= _MOST:
+                    known.clear()
+                known[facts] = found
         return found
-
-    def _note(self, facts: tuple[Any, ...], found: PageKey) -> None:
-        if len(found[0]) > _LONGEST:
-            return
-        if len(self._known) >= _MOST:
-            self._known.clear()
-        self._known[facts] = found
 
     def _forget(self, **what: Any) -> None:
         self._known = {}
@@ -59,22 +55,45 @@ class PageKeys:
 
 _MOST = 1000
 _LONGEST = 1000
-_GET_HOST = HttpRequest.get_host
-_SCHEME = HttpRequest.scheme
+
+
+def _is_short(found: PageKey, request: HttpRequest) -> bool:
+    """Return whether a key and what it is made of take little room."""
+    # Of the query the view may see but a part, which is what is in the key.
+    asked = request.META.get("QUERY_STRING") or ""
+    return len(found[0]) <= _LONGEST and len(asked) <= _LONGEST
+
+
+def _if_djangos(asked: Any) -> Any:
+    """Return a function or a property of requests, ``None`` if Django has none such.
+
+    What a project has put in its place may ask for anything.
+    """
+    runs = getattr(asked, "fget", asked)
+    return asked if getattr(runs, "__globals__", None) is vars(of_django) else None
+
+
+_OF_REQUESTS: Any = HttpRequest
+_GET_HOST = _if_djangos(_OF_REQUESTS.get_host)
+_RAW_HOST = _if_djangos(_OF_REQUESTS._get_raw_host)  # noqa: SLF001 - what it asks
+_SCHEME = _if_djangos(_OF_REQUESTS.scheme)
 
 
 def _facts(
     name: str, options: ViewOptions, prefix: str, request: Any
 ) -> tuple[Any, ...] | None:
     """Return all that a key is made of, or ``None`` where that is more than usual."""
-    kind, meta = type(request), request.META
+    kind, meta, own = type(request), request.META, vars(request)
     told = vars(settings)  # what was asked for once
     try:
         if (
             told["USE_X_FORWARDED_HOST"]
             or told["SECURE_PROXY_SSL_HEADER"]
             or kind.get_host is not _GET_HOST
+            or kind._get_raw_host is not _RAW_HOST  # noqa: SLF001 - what it asks
             or kind.scheme is not _SCHEME
+            or "get_host" in own
+            or "_get_raw_host" in own
             or options.key is not None
             or options.varied
         ):
@@ -97,7 +116,7 @@ def _facts(
             told["DEBUG"],
             *told["ALLOWED_HOSTS"],
         )
-    except KeyError:
+    except (KeyError, AttributeError):  # it is something around a request
         return None
 
 

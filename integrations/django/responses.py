@@ -100,13 +100,16 @@ class Ready:
         """
         known = self._known.get(key)
         if known is None or known[0] is not page.headers:
+            known = page.headers, KeptHeaders(page.headers)
             if len(self._known) >= _MOST_READY:
                 self._known.clear()
-            known = self._known[key] = page.headers, KeptHeaders(page.headers)
+            if len(key) <= _LONGEST_READY:
+                self._known[key] = known
         return known[1].beside(http.hit_status(page, now))
 
 
 _MOST_READY = 1000
+_LONGEST_READY = 1000
 
 
 def extras_of(response: Any) -> list[tuple[str, Any]]:

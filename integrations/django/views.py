@@ -164,7 +164,9 @@ class _PageRules:
     @property
     def prefix(self) -> str:
         prefix = self._prefix
-        return str(settings.CACHE_MIDDLEWARE_KEY_PREFIX) if prefix is None else prefix
+        if prefix is None:
+            prefix = settings.CACHE_MIDDLEWARE_KEY_PREFIX
+        return str(prefix)
 
 
 def _readable(tags: Any) -> tuple[Any, ...]:

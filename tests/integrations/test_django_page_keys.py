@@ -19,6 +19,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest
 from django.test import AsyncRequestFactory, RequestFactory
 from django.utils import timezone, translation
+from django.utils.functional import SimpleLazyObject
 from hypothesis import given, strategies as st
 
 from dogpile.cache.integrations.django import page_keys as rooms
@@ -31,6 +32,31 @@ class ByHeader(WSGIRequest):
 
     def get_host(self) -> str:
         return str(self.META.get("HTTP_X_OWN", "none"))
+
+
+class ByRawHost(WSGIRequest):
+    """Has a header of its own that tells its host."""
+
+    def _get_raw_host(self) -> str:
+        return str(self.META.get("HTTP_X_OWN", "none"))
+
+
+class Told(WSGIRequest):
+    """Was told its host by a middleware."""
+
+    def __init__(self, environ: Any) -> None:
+        super().__init__(environ)
+        if own := self.META.get("HTTP_X_OWN"):
+            self.get_host = lambda: str(own)  # type: ignore[method-assign]
+
+
+class ToldRaw(WSGIRequest):
+    """Was told by a middleware what its host is to be found in."""
+
+    def __init__(self, environ: Any) -> None:
+        super().__init__(environ)
+        if own := self.META.get("HTTP_X_OWN"):
+            self._get_raw_host = lambda: str(own)
 
 
 class Behind(WSGIRequest):
@@ -74,8 +100,9 @@ SETTINGS: dict[str, list[Any]] = {
     "LANGUAGE_CODE": ["en-us", "de"],
     "TIME_ZONE": ["UTC", "Asia/Tokyo"],
 }
+KINDS = [WSGIRequest, ASGIRequest, ByHeader, ByRawHost, Told, ToldRaw, Behind]
 OTHERS: dict[str, list[Any]] = {
-    "kind": [WSGIRequest, ASGIRequest, ByHeader, Behind],
+    "kind": KINDS,
     "path": ["/", "/a", "/a%3Fb"],
     "options": OPTIONS,
     "name": ["view", "other"],
@@ -99,6 +126,9 @@ UNUSUAL = st.fixed_dictionaries(
 PAIRS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"HTTP_X_OWN": "one"}, {"kind": ByHeader}),
     ({"kind": ByHeader, "HTTP_X_OWN": "one"}, {"HTTP_X_OWN": "two"}),
+    ({"kind": ByRawHost, "HTTP_X_OWN": "a.test"}, {"HTTP_X_OWN": "b.test"}),
+    ({"kind": Told}, {"HTTP_X_OWN": "two"}),
+    ({"kind": ToldRaw}, {"HTTP_X_OWN": "b.test"}),
     ({"kind": Behind, "HTTP_X_OWN": "one"}, {"HTTP_X_OWN": "two"}),
     ({"QUERY_STRING": HEADERS["QUERY_STRING"][3]}, {"kind": ASGIRequest}),
     ({"SECURE_PROXY_SSL_HEADER": PROXY}, {"HTTP_X_FORWARDED_PROTO": "https"}),
@@ -212,3 +242,54 @@ def test_no_more_is_remembered_than_a_thousand_addresses() -> None:
 
     assert 0 < len(keys._known) <= 1000
     assert max(len(key) for key, _ in keys._known.values()) < 200
+
+
+def test_what_no_key_shows_of_a_query_takes_no_room() -> None:
+    keys = PageKeys()
+    for query in (None, ["page"]):
+        for size in (1, 2000):
+            asked = {"HTTP_HOST": "testserver", "QUERY_STRING": "x" * size}
+            request = request_of(WSGIRequest, "/", asked)
+            assert keys.key("view", options(query=query), "", request) is not None
+
+    assert len(keys._known) == 2
+    assert "x" * 2000 not in str(keys._known)
+
+
+def test_a_wrapped_request_has_the_key_of_what_it_wraps() -> None:
+    request = request_of(WSGIRequest, "/a", {"HTTP_HOST": "testserver"})
+    wrapped: Any = SimpleLazyObject(lambda: request)
+
+    found = keys.key("view", OPTIONS[0], "", wrapped)
+
+    assert found == keys.key("view", OPTIONS[0], "", request)
+
+
+def test_what_a_project_puts_in_the_place_of_djangos_own_is_not_seen_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert rooms._if_djangos(HttpRequest.get_host) is HttpRequest.get_host
+    assert rooms._if_djangos(HttpRequest.scheme) is HttpRequest.scheme
+
+    monkeypatch.setattr(HttpRequest, "get_host", ByHeader.get_host)
+    monkeypatch.setattr(HttpRequest, "scheme", Behind.scheme)
+
+    assert rooms._if_djangos(HttpRequest.get_host) is None
+    assert rooms._if_djangos(HttpRequest.scheme) is None
+
+
+def test_settings_that_change_while_a_key_is_made_leave_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys = PageKeys()
+    request = request_of(WSGIRequest, "/a", {"HTTP_HOST": "testserver"})
+    keys.key("view", OPTIONS[0], "", request)  # which asks for the settings
+
+    def made(*given: Any) -> tuple[str, str]:
+        keys._forget()
+        return "made of the old ones", ""
+
+    monkeypatch.setattr(rooms, "_made", made)
+    keys.key("other", OPTIONS[0], "", request)
+
+    assert keys._known == {}

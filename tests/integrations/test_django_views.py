@@ -1470,6 +1470,20 @@ class TestCachePage:
 
         assert texts == ["1", "2", "1"]
 
+    def test_a_prefix_counts_by_its_text(self, site: Site) -> None:
+        def view(request: Any) -> HttpResponse:
+            return HttpResponse(site.called())
+
+        both: dict[str, Any] = {
+            str(prefix): cache_page(60, key_prefix=prefix)(view)  # type: ignore[arg-type]
+            for prefix in (1, True, ["a"])
+        }
+        site.add(lambda request: both[request.GET["of"]](_bare(request)))
+
+        texts = [site.text(f"/?of={name}") for _ in range(2) for name in both]
+
+        assert texts == ["1", "2", "3"] * 2
+
     def test_it_learns_what_a_page_varies_by(self, site: Site) -> None:
         from django.views.decorators.vary import vary_on_headers
 
