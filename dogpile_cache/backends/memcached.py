@@ -66,7 +66,8 @@ class PylibmcBackend(GenericMemcachedBackend):
 
     def __init__(self, arguments: BackendArguments) -> None:
         super().__init__(arguments)
-        _refuse_tls(arguments, self.name)
+        if self._is_own:
+            _refuse_tls(arguments, self.name)
         self._login = _login(arguments)
         self.binary: bool = flag_in(arguments, "binary", self._login is not None)
         self.behaviors: Mapping[str, Any] = arguments.get("behaviors") or {}
@@ -194,7 +195,8 @@ class PyMemcacheBackend(GenericMemcachedBackend):
 
     def __init__(self, arguments: BackendArguments) -> None:
         super().__init__(arguments)
-        _refuse_login(arguments, self.name)
+        if self._is_own:
+            _refuse_login(arguments, self.name)
         self.serde: Any = arguments.get("serde") or Serde()
         self.default_noreply: bool = flag_in(arguments, "default_noreply", False)
         self.tls_context: ssl.SSLContext | None = _tls_context(arguments)
@@ -343,7 +345,8 @@ class MemcachedBackend(GenericMemcachedBackend):
 
     def __init__(self, arguments: BackendArguments) -> None:
         super().__init__(arguments)
-        _refuse_login(arguments, self.name)
+        if self._is_own:
+            _refuse_login(arguments, self.name)
         self.dead_retry = seconds_in(arguments, "dead_retry", 1) or 0
         self.min_compress_len: int = _least(arguments, self.set_arguments)
         self.tls_context: ssl.SSLContext | None = _tls_context(arguments)

@@ -531,6 +531,19 @@ def test_the_names_of_1_x_are_there() -> None:
         MemcachedBackend({"url": "a", "dead_retry": 4, "socket_timeout": 6})
 
 
+@pytest.mark.parametrize("name", ["memcached", "pymemcache", "pylibmc"])
+def test_who_brings_a_client_brings_its_login_and_its_tls(name: str) -> None:
+    class Theirs(needs(name)):  # type: ignore[misc]  # a base that is chosen
+        client = {"key": b"value"}  # noqa: RUF012 - it has get()
+
+    login = {"username": "scott", "password": "tiger"}
+    context = ssl.create_default_context()
+
+    backend = Theirs({"url": "a", **login, "tls_context": context})
+
+    assert backend.get("key") == b"value"
+
+
 @pytest.mark.parametrize("url", ["user:hunter2", ["a:1", "h:hunter2"], "user:123456"])
 def test_what_may_be_a_password_is_not_shown(kind: Kind, url: Any) -> None:
     kind.require()
