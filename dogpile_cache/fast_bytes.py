@@ -65,6 +65,9 @@ class Writing(NamedTuple):
     ttl: float | None
 
 
+# What is asked of all raw bytes at once, or of all heads where these are hidden.
+_SEEN_WHEN_OPENED = {"ARE_OURS": "HAVE_TIMES", "ARE_FRESH": "HAVE_FRESH_TIMES"}
+
 _NOTHING = Known(-math.inf, None, 0.0, 0.0, b"", b"", 0, b"", b"", 0)
 _NEVER = Writing(-math.inf, None, {}, b"", None)
 _DIGITS = tuple(b"%d" % digit for digit in range(10))
@@ -154,6 +157,11 @@ class BytesPath:
             "IS_OURS": "True" if shape.header is None else "head[0] == first",
             "WANTED": "raw in raws",
             "REMAINING": "raw in raws[len(payloads) :]",
+            # Nothing of another form is read: as a pickle it may take gigabytes.
+            "ARE_OURS": "least <= min(raws) and max(raws) < most",
+            "HAVE_TIMES": "True",
+            "ARE_FRESH": "oldest <= min(raws) and max(raws) <= newest",
+            "HAVE_FRESH_TIMES": "True",
             "ENCODED": 'b"%b%a%b|%b" % (header, clock.time(), tail, dumps(value))',
             "WRITTEN": "write(stored, raw, ttl=ttl)",
         }
@@ -161,6 +169,9 @@ class BytesPath:
             pairs = "zip(stored_keys, raws)"
             words["WANTED"] = f"stored, raw in {pairs}"
             words["REMAINING"] = f"stored, raw in list({pairs})[len(payloads) :]"
+            for before, after in _SEEN_WHEN_OPENED.items():
+                words[after] = words[before].replace("raws", "heads")
+                words[before] = "True"
             words["ENCODED"] = (
                 'encode(stored, CachedValue(value, {**metadata, "ct": clock.time()}))'
             )

@@ -247,19 +247,19 @@ def get_multi(keys, expiration_time=None, ignore_expiration=None):
     add = payloads.append
     heads = []
     note = heads.append
+    # All at once, as they mostly are alike; as far as the first odd one.
     try:
-        for WANTED:
-            head, _, pickled = OPENED.partition(b"|")
-            add(loads(pickled))
-            note(head)
+        if ARE_OURS:
+            for WANTED:
+                head, _, pickled = OPENED.partition(b"|")
+                add(loads(pickled))
+                note(head)
     except Exception:
         pass
-    # All at once, as they mostly are alike; as far as the first odd one.
     are_known = (
         heads
         and b"".join(heads).count(counted) == each * len(heads)
-        and least <= min(heads)
-        and max(heads) < most
+        and HAVE_TIMES
     )
     if are_known and len(heads) == len(raws):
         return payloads
@@ -316,17 +316,17 @@ def get_or_create_multi(
             heads = []
             note = heads.append
             try:
-                for WANTED:
-                    head, _, pickled = OPENED.partition(b"|")
-                    add(loads(pickled))
-                    note(head)
-                if (
-                    b"".join(heads).count(counted) == each * len(heads)
-                    and oldest <= min(heads)
-                    and max(heads) <= newest
-                    and all([head[dot] == 46 for head in heads])
-                ):
-                    return payloads
+                if ARE_FRESH:
+                    for WANTED:
+                        head, _, pickled = OPENED.partition(b"|")
+                        add(loads(pickled))
+                        note(head)
+                    if (
+                        b"".join(heads).count(counted) == each * len(heads)
+                        and HAVE_FRESH_TIMES
+                        and all([head[dot] == 46 for head in heads])
+                    ):
+                        return payloads
             except Exception:
                 pass
             raws = list(map(peeked, raws))

@@ -346,6 +346,31 @@ def test_keys_are_mangled_together_as_one_by_one(many: list[Any]) -> None:
     assert mangle_keys(many) == [mangle_key(key) for key in many]
 
 
+@pytest.mark.parametrize("read", ["get_multi", "get_or_create_multi"])
+@pytest.mark.parametrize("place", range(3))
+def test_nothing_is_loaded_that_has_another_form(read: str, place: int) -> None:
+    loaded: list[bytes] = []
+
+    def loads(raw: bytes) -> Any:
+        loaded.append(bytes(raw))
+        return raw.decode()
+
+    region = region_on({}, FakeClock(), serializer=str.encode, deserializer=loads)
+    region.put_multi({key: key for key in KEYS})
+    armed(region)
+    shelf_of(region).stored[KEYS[place]] = b"\x7fcompressed|to anything"
+    loaded.clear()
+
+    act = {
+        "get_multi": lambda: region.get_multi(KEYS),
+        "get_or_create_multi": lambda: region.get_or_create_multi(KEYS, refuse),
+    }
+    answer(act[read])
+
+    assert loaded
+    assert b"to anything" not in loaded
+
+
 def test_a_payload_of_any_size_is_found() -> None:
     region = region_on({}, FakeClock())
     large = pickle.dumps(list(range(30_000)))
