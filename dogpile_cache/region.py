@@ -344,7 +344,10 @@ class CacheRegion(AsyncTwins):
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
-        if name in _REBINDING and self.__dict__.get("_storage") is not None:
+        # Without a backend, configure() binds everything anew.
+        if name not in _REBINDING or not self.is_configured:
+            return
+        if self._storage is not None:
             self._changed(name, value)
 
     def __delattr__(self, name: str) -> None:

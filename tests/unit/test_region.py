@@ -101,6 +101,22 @@ class TestMaking:
         assert not was_configured
         assert isinstance(region.backend, NullBackend)
 
+    @pytest.mark.parametrize("kind", ["memory", "memory_pickle", "null"])
+    def test_a_backend_may_be_popped_after_functions_were_called(
+        self, kind: str
+    ) -> None:
+        region = make_region(f"dogpile.cache.{kind}")
+        double = region.cache_on_arguments(lambda number: 2 * number)
+        double(1)
+
+        region.__dict__.pop("backend")
+        region.configure("dogpile.cache.memory", expiration_time=60)
+
+        assert double.get(1) is NO_VALUE
+        assert double(1) == 2
+        assert double.get(1) == 2
+        assert region.expiration_time == 60
+
     def test_a_configuration_that_fails_leaves_the_region_as_it_was(self) -> None:
         region = make_region(expiration_time=60)
 
