@@ -337,12 +337,20 @@ def read_settings(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         else:
             raise ValidationError(_unknown(start, name))
     if "backend" not in settings:
-        raise ValidationError(f"there is no setting {start}backend; a region needs one")
+        raise ValidationError(_without_backend(f"{start}backend", config))
     settings["arguments"] = arguments
     return settings
 
 
 _KNOWN = REGION_SETTINGS | POLICY_FIELDS | CODEC_SETTINGS
+
+
+def _without_backend(name: str, config: Mapping[str, Any]) -> str:
+    # The prefix is misspelt more often than the setting is left out.
+    others = [str(other) for other in config if str(other).endswith("backend")]
+    near = get_close_matches(name, others, n=1)
+    hint = f"; did you mean the prefix of {near[0]!r}?" if near else ""
+    return f"there is no setting {name}, and a region needs one{hint}"
 
 
 def _unknown(start: str, name: str) -> str:

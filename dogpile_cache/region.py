@@ -368,9 +368,11 @@ class CacheRegion(AsyncTwins):
 
     def _not_configured(self) -> str:
         name = "" if self.name is None else f" ({self.name!r})"
+        near = registry.BACKENDS.nearest(self.name or "", cutoff=0.8)
+        hint = f" (a backend's name would be {near[0]!r})" if near else ""
         return (
             f"No backend is configured on this region.{name} Call configure() "
-            "or configure_from_config() before it is used"
+            f"or configure_from_config() before it is used{hint}"
         )
 
     @property
@@ -1093,9 +1095,11 @@ def make_region(
             # Two names: the first one was meant to be a backend.
             registry.BACKENDS.load(name_or_backend)
     if backend is None and arguments is not None:
+        near = registry.BACKENDS.nearest(name_or_backend or "")
+        hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValidationError(
             "make_region() got arguments for a backend, and no backend: "
-            f"{name_or_backend!r} is none that is registered"
+            f"{name_or_backend!r} is none that is registered{hint}"
         )
     later = {n: settings.pop(n) for n in _CONFIGURED & settings.keys()}
     if backend is None and later:

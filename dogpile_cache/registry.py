@@ -61,6 +61,19 @@ class BackendRegistry:
         """Return the known names."""
         return sorted({*self._places, *self._installed()})
 
+    def nearest(self, name: str, *, cutoff: float = 0.5) -> list[str]:
+        """Return the known names that are most like one that is not known.
+
+        Their last parts are compared, because most of them begin alike.
+
+        :param cutoff: how like they are at least, from 0 to 1.
+        """
+        names: dict[str, list[str]] = {}
+        for each in self.names():
+            names.setdefault(_last_part(each), []).append(each)
+        near = get_close_matches(_last_part(name), names, n=3, cutoff=cutoff)
+        return [each for last in near for each in names[last]]
+
     def load(self, name: str) -> Any:
         """Return the class of a name.
 
@@ -97,16 +110,18 @@ class BackendRegistry:
         return self._entry_points
 
     def _not_found(self, name: str) -> str:
-        known = list(self.names())
-        near = get_close_matches(name, known, n=3, cutoff=0.5)
-        near += [each for each in known if each.rpartition(".")[2] == name]
-        hint = f"did you mean {' or '.join(map(repr, dict.fromkeys(near)))}? "
+        near = self.nearest(name)
+        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
         return (
             f"Couldn't find cache plugin to load: {name} "
-            f"({hint if near else ''}known: {', '.join(known)}; others are named "
+            f"({hint}known: {', '.join(self.names())}; others are named "
             "by register_backend() or by an entry point of the group "
             f"{ENTRY_POINTS!r})"
         )
+
+
+def _last_part(name: str) -> str:
+    return name.rpartition(".")[2].lower()
 
 
 BACKENDS = BackendRegistry()

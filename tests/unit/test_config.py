@@ -252,6 +252,13 @@ class TestRefusals:
         with pytest.raises(ValidationError, match=r"no setting a\.backend"):
             configured({"a.expiration_time": 5}, "a.")
 
+    @pytest.mark.parametrize("prefix", ["cache.locl.", "cach.local", "Cache.local."])
+    def test_a_misspelt_prefix_is_told_the_nearest(self, prefix: str) -> None:
+        config = {"cache.local.backend": MEMORY, "cache.local.expiration_time": 5}
+
+        with pytest.raises(ValidationError, match=r"prefix of 'cache\.local\.backend'"):
+            configured(config, prefix)
+
     def test_an_unknown_backend_is_told_the_nearest(self) -> None:
         with pytest.raises(PluginNotFound, match=r"'dogpile\.cache\.memory'"):
             configured({"a.backend": "dogpile.cache.memry"}, "a.")

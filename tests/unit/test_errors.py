@@ -159,8 +159,17 @@ class TestConfiguration:
         assert not region.is_configured
 
     def test_arguments_without_a_backend_are_told(self) -> None:
-        with pytest.raises(ValidationError, match=r"'memory' is none"):
+        with pytest.raises(
+            ValidationError,
+            match=r"'memory' is none .*did you mean 'dogpile\.cache\.memory'",
+        ):
             make_region("memory", arguments={"max_entries": 10})
+
+    def test_a_region_named_like_a_backend_is_told_the_backends_name(self) -> None:
+        region = make_region("sqllite")
+
+        with pytest.raises(RegionNotConfigured, match=r"'dogpile\.cache\.sqlite'"):
+            region.get("key")
 
     def test_a_misspelt_backend_is_no_regions_name(self) -> None:
         with pytest.raises(
