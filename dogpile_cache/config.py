@@ -294,11 +294,14 @@ def _coder(
     return build_chain(given, context=context)
 
 
-def read_settings(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def read_settings(
+    config: Mapping[str, Any], prefix: str, *, strict: bool = False
+) -> dict[str, Any]:
     """Read the settings of one region.
 
     :param config: flat keys that bear the prefix, or nested mappings.
     :param prefix: as in ``"cache.local."``; its last dot may be left out.
+    :param strict: without a prefix, refuse what may be for others, too.
     :return: the settings by name; the arguments as one mapping.
     :raises ValidationError: a name that nothing understands, or no backend.
     """
@@ -334,8 +337,11 @@ def read_settings(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:
             arguments[each] = coerce(each, value)
         elif name in _KNOWN:
             settings[name] = coerce(name, value)
-        else:
+        elif start or strict or get_close_matches(name, _KNOWN, n=1):
             raise ValidationError(_unknown(start, name))
+        else:
+            # Nothing sets a region's own apart there: the rest is the program's.
+            warnings.warn(_unknown(start, name), UserWarning, stacklevel=_outside())
     if "backend" not in settings:
         raise ValidationError(_without_backend(f"{start}backend", config))
     settings["arguments"] = arguments

@@ -322,7 +322,7 @@ class CacheRegion(AsyncTwins):
         :return: this region.
         :raises ValidationError: a setting that nothing understands.
         """
-        settings = config.read_settings(config_dict, prefix)
+        settings = config.read_settings(config_dict, prefix, strict=strict)
         unknown = config.Unknown.REFUSED if strict else config.Unknown.WEIGHED
         return self.configure(_unknown=unknown, **settings)
 

@@ -243,6 +243,25 @@ class TestRefusals:
         assert "did you mean" not in text
         assert all(name in text for name in POLICY_FIELDS | REGION_SETTINGS)
 
+    @pytest.mark.parametrize("prefix", ["", "."])
+    def test_without_a_prefix_others_may_have_theirs_there(self, prefix: str) -> None:
+        settings = {"backend": MEMORY, "expiration_time": "5", "debugging": "on"}
+        region = make_region()
+
+        with pytest.warns(UserWarning, match="the setting 'debugging'") as caught:
+            region.configure_from_config(settings, prefix)
+
+        assert region.expiration_time == 5
+        assert caught[0].filename == __file__
+
+    def test_without_a_prefix_the_misspelt_is_refused_and_all_if_asked(self) -> None:
+        settings = {"backend": MEMORY, "debugging": "on"}
+
+        with pytest.raises(ValidationError, match="did you mean 'expiration_time'"):
+            configured({"backend": MEMORY, "expiration_tme": 5}, "")
+        with pytest.raises(ValidationError, match="'debugging'"):
+            make_region().configure_from_config(settings, "", strict=True)
+
     @pytest.mark.parametrize("config", [None, 5, "c.backend", []])
     def test_settings_that_are_no_mapping_are_refused(self, config: Any) -> None:
         with pytest.raises(ValidationError, match="the settings must be a mapping"):
