@@ -44,6 +44,12 @@ _REMEDIES = {
     errno.ENAMETOOLONG: _ELSEWHERE,
     errno.ENOSPC: f"make room on the disk, or {_ELSEWHERE}",
 }
+# Python 3.10 shows of SQLite's errors the text alone.
+_REMEDIES_OF_SQLITE = {
+    "database or disk is full": _REMEDIES[errno.ENOSPC],
+    "attempt to write a readonly database": _REMEDIES[errno.EACCES],
+    "unable to open database file": _REMEDIES[errno.EACCES],
+}
 _BROKEN_KEPT = 9
 _TRIES = 8
 _FIRST_PAUSE = 0.001
@@ -243,11 +249,12 @@ class CacheFile:
     ) -> BackendError:
         """Return the error that names the file, for an error of the system."""
         if isinstance(error, OSError) and error.strerror:
-            remedy = _REMEDIES.get(error.errno or 0)
-            reason = error.strerror + (f" ({remedy})" if remedy else "")
+            reason, remedy = error.strerror, _REMEDIES.get(error.errno or 0)
         else:
             reason = str(error) or type(error).__name__
-        return BackendError(self.backend, operation, f"{path or self.path}: {reason}")
+            remedy = _REMEDIES_OF_SQLITE.get(reason)
+        told = reason + (f" ({remedy})" if remedy else "")
+        return BackendError(self.backend, operation, f"{path or self.path}: {told}")
 
     def _check_folder(self, operation: str) -> None:
         found = os.stat(self.folder)

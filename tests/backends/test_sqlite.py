@@ -1472,7 +1472,10 @@ class TestNoRoom:
             for number in range(2000):
                 backend.set_serialized(str(number), bytes(1000))
 
-        with pytest.raises(BackendError, match=r"set\(\): .*cache\.sqlite: .*full"):
+        with pytest.raises(
+            BackendError,
+            match=r"set\(\): .*cache\.sqlite: .*full \(make room on the disk, or",
+        ):
             fill()
         kept = backend.get_serialized("kept")
         (small_disk / "ballast").unlink()

@@ -360,6 +360,21 @@ class TestOpening:
 
         assert told.endswith(f"{file.path}: {os.strerror(number)} ({remedy})")
 
+    @pytest.mark.parametrize(
+        ("text", "remedy"),
+        [
+            ("database or disk is full", "make room on the disk, or choose another"),
+            ("attempt to write a readonly database", "choose another filename=, or "),
+            ("unable to open database file", "choose another filename=, or let"),
+        ],
+    )
+    def test_a_refusal_of_sqlite_says_what_to_do(
+        self, file: CacheFile, text: str, remedy: str
+    ) -> None:
+        told = str(file.failure("put", sqlite3.OperationalError(text)))
+
+        assert f"{file.path}: {text} ({remedy}" in told
+
 
 class TestIdentity:
     def test_a_missing_file_has_none(self, file: CacheFile) -> None:
