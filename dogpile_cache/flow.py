@@ -93,7 +93,8 @@ def require_time(storage: Storage, policy: Policy, marks: Mapping[str, str]) -> 
     """
     if policy.expiration_time is None and storage.was_soft(marks):
         raise DogpileCacheException(
-            "Non-None expiration time required for soft invalidation"
+            "Non-None expiration time required for soft invalidation: give the "
+            "region or the call an expiration_time, or invalidate with hard=True"
         )
 
 
