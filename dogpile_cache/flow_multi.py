@@ -176,10 +176,11 @@ async def follow_many(
     return answers
 
 
-def _in_order(seen: Mapping[Any, Any]) -> list[Any]:
-    # Programs written for 1.x may rely on the order that creators see.
+def _in_order(seen: Mapping[Any, tuple[Any, Seen]]) -> list[Any]:
+    # Programs written for 1.x may rely on the order that creators see: of the keys
+    # as they were given, not as a backend has them.
     try:
-        return sorted(seen)
+        return sorted(seen, key=lambda key: seen[key][0])
     except TypeError:
         return list(seen)
 

@@ -741,6 +741,22 @@ class TestGetOrCreateMulti:
             "created before",
         ]
 
+    @pytest.mark.parametrize("backend", ["memory", "memory_pickle", "sqlite"])
+    def test_creators_are_given_keys_in_their_order(
+        self, make: Any, backend: str
+    ) -> None:
+        # Whatever they are in the backend; in 1.x it was so.
+        region = make(backend, key_mangler=lambda key: str(key)[::-1])
+        asked: list[tuple[Any, ...]] = []
+
+        def create(*keys: Any) -> list[Any]:
+            asked.append(keys)
+            return list(keys)
+
+        region.get_or_create_multi(["b1", "c0", "a2"], create)
+
+        assert asked == [("a2", "b1", "c0")]
+
     def test_keys_that_cannot_be_sorted_are_taken_as_they_come(self, make: Any) -> None:
         region = make("memory")
 
