@@ -307,8 +307,8 @@ def unkeyed_of(names: Iterable[str], varied: Collection[str]) -> str:
     return ""
 
 
-# What the key tells anyway, and what a request without a body has nothing of.
-_IN_EVERY_KEY = frozenset({"HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE"})
+# What the key tells anyway, and what is nothing where there is no body.
+_IN_EVERY_KEY = frozenset({"HTTP_HOST", "CONTENT_LENGTH"})
 _REFUSALS = ("no-store", "private", "no-cache")
 
 

@@ -21,7 +21,7 @@ from django.utils.functional import SimpleLazyObject
 from dogpile.cache import ConfigurationError
 from dogpile.cache.integrations import http
 from dogpile.cache.integrations.django.csp import NONCE, NobodysNonce
-from dogpile.cache.integrations.watched import WatchedEnviron
+from dogpile.cache.integrations.watched import Watched, WatchedEnviron
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,34 +56,25 @@ class WatchedHeaders(HttpHeaders):
             self._seen.add(http.cgi_name(name))
             yield name
 
+    def __repr__(self) -> str:
+        self._seen.update(map(http.cgi_name, super().__iter__()))
+        return super().__repr__()
 
-class WatchedCookies(dict[str, str]):
+    def __eq__(self, other: object) -> bool:
+        self._seen.update(map(http.cgi_name, super().__iter__()))
+        return super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of Django's own
+
+
+class WatchedCookies(Watched):
     """The cookies of a request: who reads one has read the header."""
 
-    def __init__(self, cookies: Mapping[str, str], seen: set[str]) -> None:
-        super().__init__(cookies)
-        self._seen = seen
+    def _note(self, name: object) -> None:
+        self.seen.add("HTTP_COOKIE")
 
-    def __getattribute__(self, name: str) -> Any:
-        if not name.startswith("_"):
-            self._seen.add("HTTP_COOKIE")
-        return super().__getattribute__(name)
-
-    def __getitem__(self, name: str) -> str:
-        self._seen.add("HTTP_COOKIE")
-        return super().__getitem__(name)
-
-    def __contains__(self, name: object) -> bool:
-        self._seen.add("HTTP_COOKIE")
-        return super().__contains__(name)
-
-    def __iter__(self) -> Iterator[str]:
-        self._seen.add("HTTP_COOKIE")
-        return super().__iter__()
-
-    def __len__(self) -> int:
-        self._seen.add("HTTP_COOKIE")
-        return super().__len__()
+    def _note_all(self) -> None:
+        self.seen.add("HTTP_COOKIE")  # also where there are none
 
 
 # What the key tells, or what is the same for all requests that the key stands for.
@@ -95,36 +86,13 @@ _SCOPE_OF_ALL = frozenset(
 )
 
 
-class WatchedScope(dict[str, Any]):
+class WatchedScope(Watched):
     """What an ASGI server tells of a request; it has the headers, too."""
-
-    def __init__(self, scope: Mapping[str, Any], seen: set[str]) -> None:
-        super().__init__(scope)
-        self._seen = seen
 
     def _note(self, name: object) -> None:
         # A server, or a middleware, may tell anything of the client.
         if name not in _SCOPE_OF_ALL:
-            self._seen.add(SCOPE)
-
-    def __getitem__(self, name: str) -> Any:
-        self._note(name)
-        return super().__getitem__(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return what is told under a name, or the default."""
-        self._note(name)
-        return super().get(name, default)
-
-    def items(self) -> Any:
-        """Return all that is told."""
-        self._seen.add(SCOPE)
-        return super().items()
-
-    def values(self) -> Any:
-        """Return all that is told."""
-        self._seen.add(SCOPE)
-        return super().values()
+            self.seen.add(SCOPE)
 
 
 class Watch:
@@ -236,8 +204,9 @@ def _written_alike(request: HttpRequest, query: str) -> dict[str, Any]:
 
 def keyed_names() -> frozenset[str]:
     """Return the names of headers that the key tells anyway."""
-    # A request that bears the first of them is never answered from the cache.
-    names = {"HTTP_AUTHORIZATION", "HTTP_TRANSFER_ENCODING"}
+    # A request that bears one of the first two is never answered from the cache, and
+    # no view sees the third.
+    names = {"HTTP_AUTHORIZATION", "HTTP_TRANSFER_ENCODING", "CONTENT_TYPE"}
     if settings.USE_X_FORWARDED_HOST:
         names.add(_FORWARDED_HOST)
     if settings.SECURE_PROXY_SSL_HEADER is not None:

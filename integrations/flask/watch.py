@@ -24,7 +24,7 @@ _REMEMBERED = (
     *("access_route", "args", "authorization", "base_url", "cache_control"),
     *("cookies", "full_path", "if_match", "if_modified_since", "if_none_match"),
     *("if_range", "if_unmodified_since", "pragma", "range", "root_url", "url"),
-    *("url_root", "user_agent", "values"),
+    *("url_root", "user_agent", "values", "_parsed_content_type"),
 )
 # What is the same for all requests of one key.
 _OF_KEY = (

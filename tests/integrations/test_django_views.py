@@ -1029,6 +1029,14 @@ class TestPrivacy:
             lambda request: request.accepts("text/html"),
             lambda request: list(request.COOKIES),
             lambda request: request.get_signed_cookie("id", ""),
+            # As a page for debugging shows them.
+            lambda request: str(request.headers),
+            lambda request: f"{request.META}",
+            lambda request: repr(request.environ),
+            lambda request: str(request.COOKIES),
+            lambda request: request.COOKIES == {},
+            lambda request: request.headers == {},
+            lambda request: request.META != {},
         ],
     )
     def test_every_way_to_read_a_header_is_seen(self, site: Site, read: Any) -> None:
@@ -1042,6 +1050,19 @@ class TestPrivacy:
 
         assert [site.text(**how), site.text(**how)] == ["1", "2"]
         assert "detail=unkeyed-" in status_of(site.get(**how))
+
+    @pytest.mark.parametrize("read", [dict, list, str, lambda scope: {**scope}])
+    def test_all_of_what_a_server_tells_is_seen_at_once(
+        self, site: Site, read: Any
+    ) -> None:
+        @cached_view(60)
+        async def index(request: Any) -> HttpResponse:
+            read(request.scope)
+            return HttpResponse(site.called())
+
+        site.add(index)
+
+        assert TestAsync().ask(times=2) == ["1", "2"]
 
     @pytest.mark.parametrize("name", ["headers", "user", "raw_path", "state"])
     def test_what_a_server_tells_is_seen_too(self, site: Site, name: str) -> None:

@@ -494,6 +494,9 @@ class TestGrace:
             lambda: request.environ.get("RAW_URI"),
             lambda: request.environ.get("REQUEST_URI"),
             lambda: request.environ.get("a.middleware"),
+            # As a page for debugging shows it.
+            lambda: str(request.environ),
+            lambda: request.environ == {},
         ],
     )
     def test_what_a_server_tells_of_the_client_is_seen(
@@ -508,6 +511,46 @@ class TestGrace:
 
         assert answers[0].data != answers[1].data
         assert "detail=unkeyed-" in answers[0].headers["Cache-Status"]
+
+    @pytest.mark.parametrize(
+        "read",
+        [
+            lambda: request.is_json,
+            lambda: request.mimetype,
+            lambda: request.content_type,
+            lambda: request.headers.get("Content-Type"),
+            lambda: request.environ.get("CONTENT_TYPE"),
+        ],
+    )
+    @pytest.mark.parametrize("is_read_before", [False, True])
+    def test_a_type_without_content_poisons_nothing(
+        self, site: Site, read: Callable[[], Any], is_read_before: bool
+    ) -> None:
+        if is_read_before:
+            site.app.before_request(lambda: read() and None)
+
+        @site.app.get("/")
+        @site.cache.cached(60)
+        def index() -> str:
+            return f"{read()} {site.called()}"
+
+        evil = site.get(headers={"Content-Type": "application/json"})
+
+        assert evil.headers["Cache-Status"] == (
+            "dogpile; fwd=uri-miss; detail=unkeyed-content-type"
+        )
+        assert "json" not in site.text()
+
+    def test_a_type_that_is_named_is_in_the_key(self, site: Site) -> None:
+        @site.app.get("/")
+        @site.cache.cached(60, vary=["Content-Type"])
+        def index() -> str:
+            return f"{request.is_json} {site.called()}"
+
+        kinds = [{"Content-Type": "application/json"}, {}]
+        texts = [site.text(headers=kind) for kind in kinds * 2]
+
+        assert texts == ["True 1", "False 2", "True 1", "False 2"]
 
     def test_a_refresh_ends_like_a_request(self, site: Site) -> None:
         ended: list[bool] = []
