@@ -120,6 +120,9 @@ class PylibmcBackend(GenericMemcachedBackend):
                 "username= needs a pylibmc that was built with SASL"
             )
         behaviors = {**self._default_behaviors(), **self.behaviors}
+        if isinstance(behaviors.get("namespace"), str):
+            # Of text pylibmc says that it is a bad key, and shows rubbish.
+            behaviors["namespace"] = behaviors["namespace"].encode()
         waits = (behaviors["_poll_timeout"], behaviors["connect_timeout"])
         servers = [without_word(server, "unix:") for server in self.url]
         check_servers(servers)

@@ -48,6 +48,7 @@ from dogpile.cache.backends.network import (
     seconds_in,
     seconds_or_none,
 )
+from dogpile.cache.exception import ValidationError
 
 # Whatever is greater is no mark: a short way to tell most values from them.
 _LAST_MARK = b"\x01"
@@ -113,7 +114,9 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
         if arguments.get("memcached_expire_time") is not None:
             time = check_expire_time(arguments["memcached_expire_time"])
             self.set_arguments[self._time_argument] = time
-        self._max_clients = max(1, integer_in(arguments, "max_clients", 32))
+        self._max_clients = integer_in(arguments, "max_clients", 32)
+        if not self._max_clients:
+            raise ValidationError("max_clients= must be at least 1, not 0")
         if not self._is_own:
             self.capabilities = Capabilities(
                 scope="cluster", lasting=False, multi=True, network=True

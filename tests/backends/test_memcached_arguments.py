@@ -138,6 +138,7 @@ def test_an_expire_time_is_a_number_of_seconds(
         ({"url": "a", "socket_timeout": "quick"}, "above 0"),
         ({"url": "a", "socket_connect_timeout": -1}, "above 0"),
         ({"url": "a", "max_clients": "many"}, "whole number"),
+        ({"url": "a", "max_clients": 0}, "at least 1"),
         ({"url": "a", "distributed_lock": "perhaps"}, "True or False"),
         ({"url": "a", "lock_timeout": "long"}, "above 0"),
     ],
@@ -320,6 +321,13 @@ def test_pylibmc_has_room_for_large_answers_unless_it_is_told_otherwise() -> Non
 
     assert plain["_socket_recv_size"] == 1024 * 1024
     assert other._create_client().behaviors["_socket_recv_size"] == 70000
+
+
+def test_pylibmc_takes_a_namespace_as_text() -> None:
+    backend = needs("pylibmc")({"url": "a", "behaviors": {"namespace": "shop:"}})
+
+    assert backend._create_client().hash("key") == 0
+    assert backend.behaviors == {"namespace": "shop:"}
 
 
 def test_pylibmc_takes_the_behaviours_of_the_first_example() -> None:
