@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -27,19 +28,24 @@ class Asking:
 
     What a region remembers to make up for later ends with the command's process.
 
-    :param regions: that the command asks.
+    :param regions: that the command asks, by the names that the settings have
+        for them.
     :raises Unanswered: a backend failed, on leaving.
     """
 
-    def __init__(self, regions: Iterable[CacheRegion]) -> None:
-        self._regions = {id(region): region for region in regions}.values()
+    def __init__(self, regions: Mapping[str, CacheRegion]) -> None:
+        self._regions = dict(regions)
         self._endings: list[Callable[[], None]] = []
-        self._failed: list[Any] = []
+        self._failed: list[tuple[str, Any]] = []
 
     def __enter__(self) -> None:
         self._endings = [
-            region.on("backend_error", self._failed.append) for region in self._regions
+            region.on("backend_error", partial(self._note, name))
+            for name, region in self._regions.items()
         ]
+
+    def _note(self, name: str, event: Any) -> None:
+        self._failed.append((name, event))
 
     def __exit__(
         self,
@@ -51,11 +57,11 @@ class Asking:
             end()
         if error is not None or not self._failed:
             return
-        event = self._failed[0]
+        name, event = self._failed[0]
         cause = event.details.get("error")
         raise Unanswered(
-            f"the server of the region {event.region!r} did not answer: {cause}; run "
-            "the command again when it does"
+            f"the server of the region {name!r} did not answer: {cause}; run the "
+            "command again when it does"
         ) from cause
 
 
@@ -94,15 +100,18 @@ def _time(seconds: Any) -> str:
     return "for ever" if seconds is None else f"{seconds:g} s"
 
 
-def say_value(region: CacheRegion, key: str) -> dict[str, Any]:
+def say_value(name: str, region: CacheRegion, key: str, *others: str) -> dict[str, Any]:
     """Return what is said of a value: its key, itself, its age in seconds.
 
+    :param name: the region's, in the settings.
+    :param others: further keys, under which it may be instead.
     :raises NoSuchValue: there is none.
     :raises Unanswered: it is not known whether there is one.
     :raises ConfigurationError: its class fails at showing it.
     """
-    with Asking([region]):
-        found = region.get_value_metadata(key)
+    with Asking({name: region}):
+        stored = (region.get_value_metadata(each) for each in (key, *others))
+        found = next((each for each in stored if each is not None), None)
     if found is None or found.payload is NO_VALUE:
         raise NoSuchValue(f"there is no value under {key!r}")
     _check_repr(key, found.payload)

@@ -10,7 +10,7 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 
-from dogpile.cache import NO_VALUE, CachedValue
+from dogpile.cache import NO_VALUE, CachedValue, CoroutineCreatorError
 from dogpile.cache.integrations.django.apart import run_apart
 
 # Nobody can change these: whoever has one may have the same one.
@@ -136,7 +136,12 @@ class Making:
 
     def _made(self, creation: Any, value: Any) -> Any:
         if hasattr(value, "__await__"):
-            return value  # which the region refuses, with the reason
+            discard(value)
+            named = getattr(self._default, "__qualname__", repr(self._default))
+            raise CoroutineCreatorError(
+                f"{named} returns an awaitable, which get_or_set() cannot await: use "
+                "aget_or_set()"
+            )
         wanted = self._should_cache_fn
         is_unwanted = wanted is not None and not wanted(value)
         if self._lifetime == 0 or is_unwanted or self._is_uncommitted():

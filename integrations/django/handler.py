@@ -116,6 +116,18 @@ class Regions(Mapping[str, CacheRegion]):
         found.update((n, each) for n, each in self._found.items() if n is not None)
         return found
 
+    def cache_of(self, name: str) -> Any:
+        """Return the cache of ``CACHES`` whose region has a name.
+
+        :return: ``None`` if the name is not an alias, or another region's.
+        """
+        built = self._build()
+        if name not in _aliases() or (name in built.regions and built.are_given):
+            return None
+        from django.core.cache import caches
+
+        return caches[name]
+
     def on_reset(self, watcher: Callable[[], None]) -> None:
         """Call a function whenever the regions are to be built anew."""
         self._watchers.append(watcher)

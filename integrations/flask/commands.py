@@ -35,7 +35,7 @@ _JSON = click.option("--json", "is_json", is_flag=True, help="Answer in JSON.")
 def _asking() -> Iterator[None]:
     """End a command with what went wrong."""
     try:
-        with Asking(current_state().regions.values()):
+        with Asking(current_state().regions):
             yield
     except (BackendError, ConfigurationError, NoSuchValue, Unanswered) as error:
         raise click.ClickException(str(error)) from error
@@ -69,7 +69,7 @@ def show_regions(is_json: bool) -> None:
 def show(key: str, name: str | None, is_json: bool) -> None:
     """Show the value of a key."""
     with _asking():
-        said = say_value(_region(name), key)
+        said = say_value(name or current_state().default, _region(name), key)
     _tell(said, repr(said["value"]), is_json=is_json)
 
 

@@ -436,7 +436,9 @@ class TestGetOrSet:
         async def make() -> int:
             return 1
 
-        with pytest.raises(ConfigurationError, match="awaitable"):
+        with pytest.raises(
+            ConfigurationError, match=r"make returns an awaitable, .*: use aget_or_set"
+        ):
             any_cache.get_or_set("key", make)
 
     def test_a_plain_default_of_a_task_may_use_the_database(

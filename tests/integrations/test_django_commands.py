@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("django")
 
 import django_site  # noqa: F401 - it configures Django
+from django.core.cache import caches
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.http import HttpResponse
@@ -83,6 +84,48 @@ def test_values_are_shown_and_deleted() -> None:
         run("get", "key", "--region", "pages")
 
 
+def test_keys_of_a_cache_are_those_that_the_program_gives_it(tmp_path: Path) -> None:
+    shelf = {
+        "BACKEND": "dogpile.cache.integrations.django.DogpileCache",
+        "LOCATION": f"sqlite:///{tmp_path}/shelf.db",
+        "KEY_PREFIX": "shop",
+        "VERSION": 2,
+    }
+    others = {**shelf, "KEY_PREFIX": "blog"}
+    with override_settings(CACHES={"default": others, "shelf": shelf}):
+        caches["shelf"].set_many({"key": "value", "other": 1})
+        caches["default"].set("key", "of another alias")
+        regions["shelf"].put("own", "of the region")
+
+        told = [run("get", key, "--region", "shelf") for key in ("key", "own")]
+        run("delete", "key", "own", "--region", "shelf")
+
+        assert told == ["'value'\n", "'of the region'\n"]
+        assert caches["shelf"].get_many(["key", "other"]) == {"other": 1}
+        assert regions["shelf"].get("own") is NO_VALUE
+
+
+def test_a_region_that_has_an_aliass_name_has_keys_of_its_own(tmp_path: Path) -> None:
+    ours = "dogpile.cache.integrations.django.DogpileCache"
+    with override_settings(CACHES={"default": {"BACKEND": ours, "LOCATION": "pages"}}):
+        caches["default"].set("key", "value")
+
+        with pytest.raises(CommandError, match="no value under 'key'"):
+            run("get", "key")
+
+
+def test_an_alias_whose_server_does_not_answer_is_told_by_its_name() -> None:
+    pytest.importorskip("redis")
+    dead = {
+        "BACKEND": "dogpile.cache.integrations.django.DogpileCache",
+        "LOCATION": "redis://127.0.0.1:1",
+    }
+    with override_settings(CACHES={"default": dead, "dead": dead}):
+        for command in (["clear"], ["get", "key"], ["delete", "key"]):
+            with pytest.raises(CommandError, match="region 'dead' did not answer"):
+                run(*command, "--region", "dead")
+
+
 def test_a_value_that_is_no_json_is_told_as_a_text() -> None:
     regions["default"].put("key", {1, 2})
 
@@ -150,8 +193,8 @@ def test_one_that_is_misspelt_leaves_the_rest() -> None:
         (["invalidate", "--model", "Book"], "did you mean 'django_books.Book'"),
         (["invalidate", "--model", "django_books.Book:"], "names no row: a primary"),
         (["invalidate", "--model", "django_books.Book:x"], "Book:x' names no row"),
-        (["invalidate", "--tag", ""], "--tag was given an empty text: A tag"),
-        (["invalidate", "--tag", "a", "--view", ""], "--view was given an empty"),
+        (["invalidate", "--tag", ""], "--tag takes a tag, not an empty text"),
+        (["invalidate", "--tag", "a", "--view", ""], "--view takes the name"),
         (["invalidate", "--view", "boko"], "no view 'boko'.*; did you mean 'book'"),
         (["clear", "--region", "page"], "no region 'page'; did you mean 'pages'"),
         (["delete"], "required: key"),

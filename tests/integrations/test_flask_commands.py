@@ -217,7 +217,7 @@ def test_a_server_that_does_not_answer_is_an_error(arguments: list[str]) -> None
 
     status, told = run(app, *arguments)
 
-    assert (status, "the region 'default/site' did not answer" in told) == (1, True)
+    assert (status, "the region 'default' did not answer" in told) == (1, True)
 
 
 def test_a_value_that_is_none_is_shown_and_no_error(

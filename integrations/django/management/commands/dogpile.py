@@ -63,9 +63,8 @@ class Command(BaseCommand):
             help="Invalidate what has a tag, for every process.",
         )
         for name, text in _KINDS.items():
-            invalidate.add_argument(
-                f"--{name}", action="append", default=[], help=f"{text}; repeatable."
-            )
+            what = f"{text[0].upper()}{text[1:]}; repeatable."
+            invalidate.add_argument(f"--{name}", action="append", default=[], help=what)
         invalidate.add_argument(
             "--soft", action="store_true", help="Leave the values as stale ones."
         )
@@ -95,10 +94,10 @@ class Command(BaseCommand):
 
 
 _KINDS = {
-    "tag": "A tag",
-    "view": "The name of a view, as in reverse()",
-    "model": "A model, such as shop.Book, or one row of it: shop.Book:7",
-    "fragment": "The name of a part of a template",
+    "tag": "a tag",
+    "view": "the name of a view, as in reverse()",
+    "model": "a model, such as shop.Book, or one row of it: shop.Book:7",
+    "fragment": "the name of a part of a template",
 }
 _Said = tuple[Any, str]
 
@@ -112,22 +111,34 @@ def _show_regions(options: dict[str, Any]) -> _Said:
     return said, lines_of(said)
 
 
+def _name(options: dict[str, Any]) -> str:
+    return options["region"] or regions.default
+
+
+def _of_cache(options: dict[str, Any], keys: list[str]) -> list[str]:
+    """Return how a cache writes keys, if the region is that of an alias."""
+    cache = regions.cache_of(_name(options))
+    return [] if cache is None else [cache.make_key(key) for key in keys]
+
+
 def _show(options: dict[str, Any]) -> _Said:
-    said = say_value(_region(options), options["key"])
+    key = options["key"]
+    others = _of_cache(options, [key])
+    said = say_value(_name(options), _region(options), key, *others)
     return said, repr(said["value"])
 
 
 def _delete(options: dict[str, Any]) -> _Said:
-    region = _region(options)
-    with Asking([region]):
-        region.delete_multi(options["keys"])
-    return {"deleted": options["keys"]}, ""
+    region, keys = _region(options), options["keys"]
+    with Asking({_name(options): region}):
+        region.delete_multi([*keys, *_of_cache(options, keys)])
+    return {"deleted": keys}, ""
 
 
 def _invalidate(options: dict[str, Any]) -> _Said:
     for kind in _KINDS:
         if not all(options[kind]):
-            raise CommandError(f"--{kind} was given an empty text: {_KINDS[kind]}")
+            raise CommandError(f"--{kind} takes {_KINDS[kind]}, not an empty text")
     if not any(options[kind] for kind in _KINDS):
         named = ", ".join(f"--{kind}" for kind in _KINDS)
         raise CommandError(f"name one of {named}; `clear` takes all")
@@ -150,7 +161,7 @@ def _invalidate(options: dict[str, Any]) -> _Said:
         calls.append(
             partial(invalidate_everywhere, regions.values(), tags, hard=is_hard)
         )
-    with Asking(regions.values()):
+    with Asking(regions):
         try_all(calls)
     done = {kind: options[kind] for kind in _KINDS if options[kind]}
     return {"invalidated": done, "soft": not is_hard}, ""
@@ -192,9 +203,9 @@ def _nearest_model(name: str) -> str:
 
 def _clear(options: dict[str, Any]) -> _Said:
     region = _region(options)
-    with Asking([region]):
+    with Asking({_name(options): region}):
         region.invalidate()
-    return {"cleared": options["region"] or regions.default}, ""
+    return {"cleared": _name(options)}, ""
 
 
 _PARTS = {
