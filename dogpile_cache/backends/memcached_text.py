@@ -25,6 +25,10 @@ WANTS_LOGIN = (
     "the server wants a login in text (-Y); start it with SASL instead (-S), and use "
     "dogpile.cache.bmemcached"
 )
+_TOO_OLD = (
+    "the server does not know a command that is needed: gets and cas, which every "
+    "memcached since 1.2.4 has"
+)
 
 #: Flags that the clients for Python share: a text, and bytes deflated by zlib.
 FLAG_TEXT = 16
@@ -319,6 +323,8 @@ def _nonsense(line: bytes) -> Exception:
         return Unreachable("the server has too many connections (-c)")
     if line == b"CLIENT_ERROR unauthenticated":
         return Unfit(WANTS_LOGIN)
+    if line == b"ERROR":
+        return Unfit(_TOO_OLD)
     return Garbled("an answer is none")
 
 

@@ -108,6 +108,7 @@ def test_somebody_else_answers(
     [
         (b"ERROR Too many open connections\r\n", "too many connections (-c)"),
         (b"CLIENT_ERROR unauthenticated\r\n", "wants a login in text (-Y)"),
+        (b"ERROR\r\n", "does not know a command that is needed"),
     ],
 )
 @pytest.mark.parametrize("client", ["pymemcache", "memcached"])
