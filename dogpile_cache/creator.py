@@ -11,14 +11,23 @@ T = TypeVar("T")
 
 def is_coroutine_function(creator: Any) -> bool:
     """Return whether calling it makes a coroutine."""
-    # Who has written one has compiled it with this flag (CO_COROUTINE).
+    return bool(_flags(creator) & 0x80)  # CO_COROUTINE
+
+
+def is_generator_function(creator: Any) -> bool:
+    """Return whether calling it makes a generator, of either kind."""
+    return bool(_flags(creator) & 0x220)  # CO_GENERATOR, CO_ASYNC_GENERATOR
+
+
+def _flags(creator: Any) -> int:
+    # Who has written it in Python has compiled it with these flags.
     while hasattr(creator, "func"):  # functools.partial
         creator = creator.func
     function = getattr(creator, "__func__", creator)
     code = getattr(function, "__code__", None)
     if code is None:
         code = getattr(vars(type(creator)).get("__call__"), "__code__", None)
-    return bool(code is not None and getattr(code, "co_flags", 0) & 0x80)
+    return getattr(code, "co_flags", 0)
 
 
 def quick(creator: T) -> T:

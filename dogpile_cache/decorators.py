@@ -9,7 +9,11 @@ from typing import Any, NamedTuple, Protocol
 from dogpile.cache import keys
 from dogpile.cache.api import NO_VALUE
 from dogpile.cache.creation import Call
-from dogpile.cache.creator import is_coroutine_function
+from dogpile.cache.creator import (
+    is_coroutine_function,
+    is_generator_function,
+    name_of,
+)
 from dogpile.cache.exception import ConfigurationError, ValidationError
 from dogpile.cache.fast import OTHERWISE
 from dogpile.cache.index import Index, indexed_body
@@ -142,6 +146,10 @@ class CachedFunction:
         self.is_async: bool = is_coroutine_function(fn)
         if options.asdict:
             raise ConfigurationError("cache_on_arguments() takes no asdict=")
+        if is_generator_function(fn):
+            raise ValidationError(
+                f"{name_of(fn)}() is a generator, which is read once: return a list"
+            )
         self.plan: keys.KeyPlan = keys.plan(
             fn,
             namespace=options.namespace,

@@ -9,7 +9,7 @@ import gc
 import inspect
 import math
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -238,6 +238,17 @@ class TestForms:
 
         with pytest.raises(ValidationError, match=r"is decorated, not .* str;"):
             decorate("users")
+
+    def test_a_generator_is_refused(self, region: CacheRegion) -> None:
+        def count() -> Iterator[int]:
+            yield 1
+
+        async def acount() -> AsyncIterator[int]:
+            yield 1
+
+        for fn in (count, acount, functools.partial(count)):
+            with pytest.raises(ValidationError, match=r"count\(\) is a generator"):
+                region.cache_on_arguments(fn)
 
     @pytest.mark.parametrize("name", ["cache_on_arguments", "cache_multi_on_arguments"])
     def test_an_option_that_nobody_knows_is_refused(
