@@ -87,18 +87,21 @@ def check_connections(
             is_there = region.get(_PROBE) == 1
             region.delete(_PROBE)
         except DogpileCacheException as error:
-            found.append(_failed(name, str(error)))
+            found.append(_failed(name, region, str(error)))
         else:
             capabilities = region.actual_backend.capabilities
             if not is_there and capabilities.network:
-                found.append(_failed(name, "what was written is not there"))
+                found.append(_failed(name, region, "what was written is not there"))
     return found
 
 
-def _failed(name: str, reason: str) -> CheckMessage:
+def _failed(name: str, region: CacheRegion, reason: str) -> CheckMessage:
+    hint = "Is the server running, and may this machine connect to it?"
+    if hasattr(region.actual_backend, "filename"):
+        hint = "Is its folder there, and may this program write to it?"
     return Error(
         f"The region {name!r} cannot be used: {reason}",
-        hint="Is the server running, and may this machine connect to it?",
+        hint=hint,
         id=f"{_LABEL}.E005",
     )
 

@@ -19,6 +19,7 @@ from django.test import override_settings
 
 from dogpile.cache import regions as of_process
 from dogpile.cache.integrations.django import regions
+from dogpile.cache.integrations.django.checks import check_connections
 
 OURS = "dogpile.cache.integrations.django.DogpileCache"
 DUMMY = "django.core.cache.backends.dummy.DummyCache"
@@ -211,6 +212,21 @@ def test_a_server_that_is_away_is_seen_on_deployment() -> None:
 
     assert (name, "'default' cannot be used" in text) == ("E005", True)
     assert ids(**settings) == []
+
+
+def test_a_folder_that_is_not_there_is_no_server(tmp_path: Path) -> None:
+    # A file stands where the folder would be made.
+    (tmp_path / "file").touch()
+    place = str(tmp_path / "file" / "c.db")
+    region = {"backend": "sqlite", "arguments": {"filename": place}}
+
+    with override_settings(DOGPILE_CACHE_REGIONS={"pages": region}):
+        [error] = check_connections(None)
+
+    assert (error.id, error.hint) == (
+        "dogpile_cache.E005",
+        "Is its folder there, and may this program write to it?",
+    )
 
 
 def test_what_works_is_good_on_deployment(tmp_path: Path) -> None:
