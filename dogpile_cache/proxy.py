@@ -23,12 +23,41 @@ from dogpile.cache.api import (
 _MOMENT = 5.0
 
 
+# What a class may do in a way of its own; and how one shows that it knows leases.
+_WAYS = frozenset(
+    {
+        *("get", "set", "put", "delete", "get_multi", "set_multi", "delete_multi"),
+        *("get_serialized", "set_serialized"),
+        *("get_serialized_multi", "set_serialized_multi"),
+    }
+)
+_LEASING = frozenset({"lease", "commit"})
+_OURS = "dogpile.cache.backends."
+
+
+def own_ways(backend: object) -> frozenset[str]:
+    """Return what a class does otherwise than the backend of ours that it derives from.
+
+    As classes for 1.x do, which know no leases, and no ``ttl``: both would go past
+    what they do.
+    """
+    own: set[str] = set()
+    for kind in type(backend).__mro__:
+        if kind.__module__.startswith(_OURS):
+            return frozenset() if own & _LEASING else frozenset(own & _WAYS)
+        own.update(vars(kind))
+    return frozenset()
+
+
 class ProxyBackend(CacheBackend):
     """Subclass it, and override what is to be done differently.
 
     Hand classes or instances to ``configure(wrap=[…])``; the first one is the
     outermost. The proxied backend is :attr:`proxied`.
     """
+
+    # Of the proxied backend: what it does otherwise than one of ours.
+    _inner_ways: frozenset[str] = frozenset()
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         self.proxied: Any = None
@@ -39,6 +68,7 @@ class ProxyBackend(CacheBackend):
         :return: this proxy.
         """
         self.proxied = backend
+        self._inner_ways = own_ways(backend)
         # Asked for on the outside, they are those of the backend inside.
         self.key_mangler: KeyManglerType | None = backend.key_mangler
         self.serializer: Serializer | None = backend.serializer
@@ -177,7 +207,8 @@ class ProxyBackend(CacheBackend):
 
     def _overrides(self, *names: str) -> bool:
         return any(
-            getattr(type(self), name) is not getattr(ProxyBackend, name)
+            name in self._inner_ways
+            or getattr(type(self), name) is not getattr(ProxyBackend, name)
             for name in names
         )
 
@@ -187,3 +218,19 @@ class ProxyBackend(CacheBackend):
     def close(self) -> None:
         """Close the proxied backend."""
         self.proxied.close()
+
+
+class Overridden(ProxyBackend):
+    """Around one of ours that does something in :func:`own_ways`: asks it in these."""
+
+
+def asked(backend: CacheBackend, before: CacheBackend | None) -> CacheBackend:
+    """Return what is asked in the place of a backend: itself, mostly.
+
+    :param before: what was asked until now.
+    """
+    if not own_ways(backend):
+        return backend
+    if isinstance(before, Overridden) and before.proxied is backend:
+        return before
+    return Overridden().wrap(backend)

@@ -39,6 +39,7 @@ from dogpile.cache.invalidation import (
 )
 from dogpile.cache.policy import FRESH, Policy, seconds
 from dogpile.cache.ports import THREAD_PORTS, run_now
+from dogpile.cache.proxy import asked
 from dogpile.cache.records import read_now
 from dogpile.cache.registry import register_backend
 from dogpile.cache.storage import Storage
@@ -249,7 +250,7 @@ class CacheRegion(AsyncTwins):
         parent = self._parent
         before = self._storage
         self._storage = Storage(
-            parts.backend,
+            asked(parts.backend, None if before is None else before.backend),
             parts.actual,
             name=self._record_name(),
             prefix=self._prefix,
@@ -404,7 +405,8 @@ class CacheRegion(AsyncTwins):
 
         :param proxy: a ``ProxyBackend`` class or instance.
         """
-        outer = config.wrapped(proxy, self.storage.backend)
+        _ = self.storage  # which says so where there is none
+        outer = config.wrapped(proxy, self._parts.backend)
         config.trust_values(outer, is_trusting=False)
         self._parts = self._parts._replace(backend=outer)
         self.__dict__["backend"] = outer
@@ -458,6 +460,8 @@ class CacheRegion(AsyncTwins):
         backend: Any
     else:
         backend = actual_backend = _Missing()
+    #: Programs for 1.x pop it beside ``backend``, to configure a region anew.
+    _actual_backend = None
 
     _own_policy: Mapping[str, Any] = {}
     _parts: config.Parts

@@ -95,11 +95,14 @@ class TestMaking:
         region = make_region("dogpile.cache.memory")
 
         region.__dict__.pop("backend")
+        region.__dict__.pop("_actual_backend", None)
         was_configured = region.is_configured
         region.configure("dogpile.cache.null")
 
         assert not was_configured
+        assert region._actual_backend is None  # as nobody has asked for it
         assert isinstance(region.backend, NullBackend)
+        assert region.actual_backend is region.backend
 
     @pytest.mark.parametrize("kind", ["memory", "memory_pickle", "null"])
     def test_a_backend_may_be_popped_after_functions_were_called(
