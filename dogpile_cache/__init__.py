@@ -91,14 +91,19 @@ _HOMES = {
 
 __all__ = list(_HOMES)
 
+# What 1.x had imported by itself: ``dogpile.cache.util`` is there without asking.
+_ROOMS = frozenset({"api", "backends", "exception", "proxy", "region", "util"})
+
 
 def __getattr__(name: str) -> object:
     # The rooms are loaded when first asked for: importing costs next to nothing.
     home = _HOMES.get(name)
-    if home is None:
+    if home is None and name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if home is None:
+        return import_module(f"{__name__}.{name}")
     room, _, attribute = home.partition(":")
     value: object = getattr(import_module(f"{__name__}.{room}"), attribute or name)
     globals()[name] = value

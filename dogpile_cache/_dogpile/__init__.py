@@ -25,6 +25,10 @@ else:
             from dogpile.cache import lock
 
             value = getattr(lock, name)
+        elif name in ("lock", "util"):  # which 1.x had imported
+            from importlib import import_module
+
+            value = import_module(f"{__name__}.{name}")
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = value

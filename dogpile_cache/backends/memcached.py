@@ -81,12 +81,15 @@ class PylibmcBackend(GenericMemcachedBackend):
             raise ValidationError(
                 "username= needs the binary protocol: leave binary= out, or set it"
             )
-        if self._is_own:
+        if self._is_own and self._has_sasl is not None:
             # It does not connect, but says what is wrong with the arguments.
             self._create_client()
 
     #: Whether pylibmc itself makes values of what arrives.
     _is_trusting = False
+    #: Whether pylibmc can log in; ``None`` where somebody has replaced _imports(), as
+    #: programs for 1.x do who configure it without.
+    _has_sasl: bool | None = None
 
     def trust_values(self, *, is_trusting: bool) -> None:
         """Have pylibmc itself make values of what arrives, or not.

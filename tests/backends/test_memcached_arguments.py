@@ -539,6 +539,19 @@ def test_the_names_of_1_x_are_there() -> None:
         MemcachedBackend({"url": "a", "dead_retry": 4, "socket_timeout": 6})
 
 
+def test_pylibmc_is_configured_without_it_where_its_import_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(PylibmcBackend, "_imports", lambda self: None)
+    monkeypatch.setitem(sys.modules, "pylibmc", None)
+    arguments = {"url": "http://a:1", "memcached_expire_time": 6, "behaviors": {"b": 1}}
+
+    backend = PylibmcBackend(arguments)
+
+    assert backend.set_arguments["time"] == 6
+    assert backend.behaviors == {"b": 1}
+
+
 @pytest.mark.parametrize("name", ["memcached", "pymemcache", "pylibmc"])
 def test_who_brings_a_client_brings_its_login_and_its_tls(name: str) -> None:
     class Theirs(needs(name)):  # type: ignore[misc]  # a base that is chosen

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +27,32 @@ from dogpile.cache.legacy import (
     repr_obj,
     to_list,
 )
+
+PLACES = """
+dogpile: Lock NeedRegenerationException __version__ lock util
+dogpile.core: Lock NameRegistry NeedRegenerationException ReadWriteMutex
+dogpile.core: nameregistry readwrite_lock
+dogpile.lock: Lock NeedRegenerationException
+dogpile.util: KeyReentrantMutex NameRegistry PluginLoader ReadWriteMutex
+dogpile.util: coerce_string_conf memoized_property to_list
+dogpile.util.compat: ArgSpec FullArgSpec inspect_getargspec inspect_getfullargspec
+dogpile.util.langhelpers: KeyReentrantMutex Mutex PluginLoader coerce_string_conf
+dogpile.util.langhelpers: memoized_property to_list
+dogpile.util.nameregistry: NameRegistry
+dogpile.util.readwrite_lock: LockError ReadWriteMutex
+dogpile.cache: CacheRegion make_region register_backend api backends region util
+dogpile.cache.backends: register_backend _backend_loader
+dogpile.cache.backends.file: AbstractFileLock DBMBackend FileLock
+"""
+
+
+@pytest.mark.parametrize("line", PLACES.split("\n")[1:-1])
+def test_names_are_where_1_x_had_them(line: str) -> None:
+    place, names = line.split(": ")
+    # In a process that has imported nothing else.
+    source = f"import {place}\n[getattr({place}, name) for name in {names.split()}]"
+    subprocess.run([sys.executable, "-c", source], check=True)
+
 
 WAIT = 30.0  # for what happens at once; only a failing test waits that long
 
