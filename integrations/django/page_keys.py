@@ -75,7 +75,7 @@ def _if_djangos(asked: Any) -> Any:
 
 _OF_REQUESTS: Any = HttpRequest
 _GET_HOST = _if_djangos(_OF_REQUESTS.get_host)
-_RAW_HOST = _if_djangos(_OF_REQUESTS._get_raw_host)  # noqa: SLF001 - what it asks
+_RAW_HOST = _if_djangos(getattr(_OF_REQUESTS, "_get_raw_host", None))
 _SCHEME = _if_djangos(_OF_REQUESTS.scheme)
 
 
