@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 import random
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from dogpile.cache.api import CacheMutex
-from dogpile.cache.backends.memcached_settings import mangle_key
+from dogpile.cache.backends.memcached_settings import expiry, mangle_key
 from dogpile.cache.clock import SYSTEM_CLOCK, Clock
 
 #: Seconds after which a lock ends whose holder set no time.
@@ -56,7 +55,7 @@ class MemcachedLock(CacheMutex):
         return True
 
     def _add(self, token: bytes) -> bool:
-        time = math.ceil(self.timeout or LONGEST_LOCK)
+        time = expiry(self.timeout or LONGEST_LOCK, self._clock.time)
         return bool(self._ask("acquire", "add", token, time))
 
     def locked(self) -> bool:
