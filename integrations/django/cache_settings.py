@@ -127,7 +127,9 @@ class Keeper:
         if own is None:
             base = regions.configured[location or "default"]
         else:
-            base = self._own_region(own, bounds, str(params.get("KEY_PREFIX") or ""))
+            prefix = str(params.get("KEY_PREFIX") or "")
+            where = "OPTIONS" if options else "LOCATION"
+            base = self._own_region(own, bounds, prefix, where)
         if timeout is ...:
             # Only a region of the settings says something of its own.
             timeout = base.expiration_time
@@ -136,7 +138,7 @@ class Keeper:
         return _kept(base, params, policy, timeout, is_culled=is_culled)
 
     def _own_region(
-        self, chosen: dict[str, Any], bounds: Mapping[str, Any], prefix: str
+        self, chosen: dict[str, Any], bounds: Mapping[str, Any], prefix: str, where: str
     ) -> CacheRegion:
         name = chosen.pop("name")
         _bind(chosen, bounds)
@@ -148,7 +150,7 @@ class Keeper:
         wanted = (name, chosen, secrets, space)
         found = next((each for each in self._own if each[0] == wanted), None)
         if found is None:
-            region = build_region(name, dict(chosen), **secrets, where="OPTIONS")
+            region = build_region(name, dict(chosen), **secrets, where=where)
             found = (wanted, region)
         else:
             self._own.remove(found)

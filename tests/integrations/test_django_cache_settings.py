@@ -195,7 +195,7 @@ class TestOptions:
 BAD = [
     (alias("pagse"), "did you mean 'pages'"),
     (alias("dogpile.cache.rediss"), "did you mean 'dogpile.cache.redis'"),
-    (alias("redsi://localhost"), "did you mean redis://"),
+    (alias("redsi://localhost"), "LOCATION: no cache .*; did you mean redis://"),
     (alias(["a:1", "b:2"]), "LOCATION is a list"),
     (alias([]), "LOCATION is a list"),
     (alias({"host": "a"}), "LOCATION is a dict"),
