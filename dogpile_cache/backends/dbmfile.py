@@ -14,13 +14,14 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Callable, MutableMapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
 from dogpile.cache.backends.filelock import FileLock
 from dogpile.cache.backends.files import CacheFile, Report
+from dogpile.cache.backends.forkgate import ForkGate
 from dogpile.cache.exception import BackendError, BackendUnavailable
 
 _T = TypeVar("_T")
@@ -66,6 +67,9 @@ _QUIET = b"written "
 _STAMP_SIZE = 8
 # These see to it themselves that a writer's death leaves no traces.
 _TRANSACTIONAL = {"dbm.sqlite3"}
+# SQLite has locks for the whole process, and connections that no child may use.
+_FORK_GATE = ForkGate(0.5)
+_GATED = {"dbm.sqlite3"}
 
 _OURS = b"\xd2"
 _CHECKSUM = struct.Struct(">I")
@@ -229,19 +233,26 @@ class DBMFile:
         if index is not None and index[0] == state:
             return action(self._table(operation, index[1]))
         kind = self._kind(operation)
-        database = self._open(operation, kind, "r")
-        if kind == "dbm.dumb" and state is not None:
-            # It has no file open, but an index that takes long to parse.
-            self._index = state, database
-            return action(self._table(operation, database))
-        try:
-            return action(self._table(operation, database))
-        finally:
-            self._close(operation, database)
+        with _gate(kind):
+            database = self._open(operation, kind, "r")
+            if kind == "dbm.dumb" and state is not None:
+                # It has no file open, but an index that takes long to parse.
+                self._index = state, database
+                return action(self._table(operation, database))
+            try:
+                return action(self._table(operation, database))
+            finally:
+                self._close(operation, database)
 
     def _changed(self, operation: str, action: Callable[[Table], _T]) -> _T:
         self._file.check(operation)
         kind = self._kind(operation)
+        with _gate(kind):
+            return self._changed_as(kind, operation, action)
+
+    def _changed_as(
+        self, kind: str, operation: str, action: Callable[[Table], _T]
+    ) -> _T:
         database = self._open(operation, kind, "w")
         is_whole = True
         try:
@@ -331,7 +342,8 @@ class DBMFile:
             self._remove_kin()
             fresh = tempfile.mkdtemp(prefix=f"{base}.new-", dir=folder)
             try:
-                dbm.open(os.path.join(fresh, base), "n", 0o600).close()
+                with _FORK_GATE:  # as whatever kind it is made
+                    dbm.open(os.path.join(fresh, base), "n", 0o600).close()
                 for name in sorted(os.listdir(fresh)):
                     os.chmod(os.path.join(fresh, name), 0o600)
                     os.replace(os.path.join(fresh, name), os.path.join(folder, name))
@@ -385,6 +397,10 @@ class DBMFile:
             reason = f"{self.path}: {type(error).__name__}: {error}"
             return BrokenFile(self._file.backend, operation, reason)
         return self._file.failure(operation, error)
+
+
+def _gate(kind: str) -> AbstractContextManager[Any]:
+    return _FORK_GATE if kind in _GATED else nullcontext()
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -460,6 +461,67 @@ def test_no_damage_is_fatal(
             assert [backend.get(key) for key in values] == [b"new"] * 20
 
     assert in_child(use) == 0
+
+
+@POSIX
+class TestForks:
+    @pytest.mark.parametrize("kind", ["dbm.dumb", "dbm.ndbm", "dbm.gnu", "dbm.sqlite3"])
+    def test_a_fork_amid_busy_threads_stops_nobody(
+        self, backend: DBMBackend, kind: str
+    ) -> None:
+        reason = f"this Python lacks {kind}"
+        module = pytest.importorskip(kind, reason=reason, exc_type=ImportError)
+        module.open(backend.filename, "n", 0o600).close()
+        stop = threading.Event()
+        errors = []
+
+        def work(number: int) -> None:
+            try:
+                while not stop.is_set():
+                    backend.put(f"key {number}", b"value")
+                    backend.get(f"key {number}")
+            except BackendError as error:
+                errors.append(error)
+
+        def use() -> None:
+            backend.put("child", b"value")
+            assert backend.get("child") == b"value"
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
+        for thread in threads:
+            thread.start()
+        codes = [in_child(use) for _ in range(5)]
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+
+        assert codes == [0] * 5
+        assert not errors
+
+    @pytest.mark.parametrize(("kind", "inside"), [("dbm.dumb", 0), ("dbm.sqlite3", 1)])
+    def test_nobody_forks_while_another_is_within_sqlite(
+        self,
+        backend: DBMBackend,
+        monkeypatch: pytest.MonkeyPatch,
+        kind: str,
+        inside: int,
+    ) -> None:
+        seen = []
+        opened = dbm.dumb.open
+
+        def look(path: str, flag: str, mode: int) -> Any:
+            seen.append(dbmfile._FORK_GATE.inside)
+            return opened(path, flag, mode)
+
+        made_as_dumb(backend.filename, {})
+        monkeypatch.setitem(sys.modules, kind, SimpleNamespace(open=look))
+        monkeypatch.setattr(backend._file, "_kind", lambda operation: kind)
+
+        backend.put("key", b"new")
+        backend.get("key")
+
+        assert seen == [inside, inside]
+        assert dbmfile._FORK_GATE.inside == 0
 
 
 @POSIX
