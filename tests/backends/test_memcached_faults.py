@@ -15,7 +15,10 @@ from proxy import Damage, Proxy
 from servers import Server, wait_until
 
 from dogpile.cache.api import NO_VALUE
-from dogpile.cache.backends.memcached import GenericMemcachedBackend
+from dogpile.cache.backends.memcached import (
+    GenericMemcachedBackend,
+    PyMemcacheBackend,
+)
 from dogpile.cache.exception import BackendError, BackendUnavailable
 
 pytestmark = pytest.mark.server
@@ -247,6 +250,23 @@ def test_a_paused_server_is_waited_for_no_longer_than_told(
 @pytest.fixture
 def ring() -> Iterator[Sequence[Server]]:
     yield from start_ring(2)
+
+
+def test_a_ring_that_spares_a_server_ends_all_connections(
+    ring: Sequence[Server],
+) -> None:
+    KINDS["pymemcache"].require()
+    urls = [url_of(server) for server in ring]
+    client = PyMemcacheBackend({"url": urls, **QUICK})._create_client()
+    client.store_many({f"key{number}": b"value" for number in range(30)}, 0)
+    ring[0].stop()
+    for number in range(30):
+        with contextlib.suppress(Exception):
+            client.get(f"key{number}")
+
+    client.disconnect_all()
+
+    assert [each.sock for each in client.clients.values()] == [None, None]
 
 
 def test_one_of_a_ring_that_is_gone_takes_only_its_own_keys_with_it(
