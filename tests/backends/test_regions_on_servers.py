@@ -356,3 +356,41 @@ def test_one_value_that_is_too_large_leaves_the_others_and_no_lease(
         assert values == made
         assert other.get_multi(names) == [NO_VALUE, "small", "s"]
         assert not other.key_is_locked("large")
+
+
+@pytest.mark.parametrize(
+    ("client", "arguments"),
+    [
+        ("pymemcache", {"hashclient_retry_attempts": 1}),
+        (
+            "pylibmc",
+            {
+                "behaviors": {
+                    "ketama": True,
+                    "auto_eject": True,
+                    "failure_limit": 1,
+                    "dead_timeout": 60,
+                }
+            },
+        ),
+    ],
+)
+def test_a_ring_that_may_leave_a_server_out_goes_on_without_it(
+    client: str, arguments: dict[str, Any], start_memcached: Callable[[], Any]
+) -> None:
+    pytest.importorskip(client)
+    servers = [start_memcached() for _ in range(3)]
+    url = [f"127.0.0.1:{server.port}" for server in servers]
+    place = Place(f"dogpile.cache.{client}", {"url": url, **arguments})
+    keys = [f"key {number}" for number in range(30)]
+    with place.region() as region:
+        region.put_multi(dict.fromkeys(keys, "stored"))
+        servers[1].stop()
+
+        def is_cached(key: str) -> bool:
+            region.get_or_create(key, lambda: "created")
+            return bool(region.get(key) is not NO_VALUE)
+
+        wait_until(lambda: all(map(is_cached, keys)), "the others to have all keys")
+
+        assert "created" in region.get_multi(keys)
