@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -130,7 +131,8 @@ def _made(
     script = request.META.get("SCRIPT_NAME", "")
     if options.key is not None:
         own = options.key(request) if callable(options.key) else options.key
-        path, asked = f"={own}", ""
+        # What as_view() returns has its class's name, whatever it was given.
+        path, asked = f"={quote(_route(request), safe='')}={own}", ""
     elif script:
         root = str(script)
     language, zone = apart.locale()
@@ -144,6 +146,14 @@ def _made(
         request.META,
     )
     return f"{name}|{language}|{zone}|{prefix!r}|{page}", query
+
+
+def _route(request: HttpRequest) -> str:
+    """Return the name of the request's route, or its pattern if it has none."""
+    match = request.resolver_match
+    if match is None:
+        return ""
+    return match.view_name if match.url_name else match.route
 
 
 def _raw_query(request: HttpRequest) -> str:

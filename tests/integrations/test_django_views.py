@@ -183,6 +183,33 @@ class TestPages:
         assert [site.text(), site.text()] == ["1", "1"]
         assert len(rendered) == 1
 
+    @pytest.mark.parametrize("names", [("about", "contact"), (None, None)])
+    def test_views_of_one_class_may_have_one_key(self, site: Site, names: Any) -> None:
+        class Told(View):
+            text = ""
+
+            def get(self, request: Any) -> HttpResponse:
+                return HttpResponse(self.text + site.called())
+
+        for text, name in zip(("about", "contact"), names, strict=True):
+            site.add(cached_view(60, key="own")(Told.as_view(text=text)), text, name)
+
+        texts = [site.text(f"/{text}") for text in ("about", "contact") * 2]
+
+        assert texts == ["about1", "contact2"] * 2
+
+    def test_two_addresses_of_one_route_may_have_one_key(self, site: Site) -> None:
+        @cached_view(60, key="own")
+        def index(request: Any, number: int = 1) -> HttpResponse:
+            return HttpResponse(site.called())
+
+        for route in ("", "pages/<int:number>"):
+            site.add(index, route, "pages")
+
+        texts = [site.text(address) for address in ("/", "/pages/1", "/pages/2")]
+
+        assert texts == ["1"] * 3
+
     def test_a_key_of_ones_own_stands_for_path_and_query(self, site: Site) -> None:
         page(site, "<name>", key=lambda request: request.path[1])
 
