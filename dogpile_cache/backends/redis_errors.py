@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from typing import NamedTuple, NoReturn
@@ -290,6 +291,7 @@ def _of_response(text: str) -> _Meaning:
 
 _TRUST = "connection_kwargs={'ssl_ca_certs': ...}"
 _CLOSED = "the server closed the connection"
+_PORT = re.compile(r"[^/]:[0-9]+$")
 _NO_CONNECTION = re.compile(r"Error (-?\d+) connecting to (\S+)\. ?(.*)", re.DOTALL)
 _BROKEN = re.compile(
     r"Error (?:while reading from \S+ ?: \(\d+, '|\d+ while writing to socket\. )"
@@ -306,6 +308,9 @@ def _of_connection(text: str) -> _Meaning:
         if "Connect call failed" in why or not why:
             why = os.strerror(number) if number > 0 else "it is not known why"
         why = spell_tls(why, _TRUST) or why
+        if number == errno.ENOENT and _PORT.search(where):
+            # A connection by host and port has no other files.
+            why = f"{why}, of those that the TLS settings name (ssl_ca_certs ...)"
         return _Meaning(True, f"cannot connect to {where}: {why}", is_plain=True)
     match = _BROKEN.fullmatch(text)
     if match is not None:

@@ -190,6 +190,17 @@ def test_a_certificate_is_not_trusted(
     assert "_ssl.c" not in said
 
 
+def test_a_file_of_the_tls_settings_is_not_there(
+    text: Text, redis_server: Server, tmp_path: Path
+) -> None:
+    with TlsDoor(redis_server.port, make_certificate(tmp_path)) as door:
+        url = f"rediss://{HOST}:{door.port}"
+        kwargs = {"ssl_ca_certs": str(tmp_path / "none.pem")}
+        said = text({"url": url, "connection_kwargs": kwargs}, error=BackendUnavailable)
+
+    assert "No such file or directory, of those that the TLS settings name" in said
+
+
 @pytest.mark.parametrize("nonsense", [HTTP, b"ERROR\r\n", b"\x00\xff\x00\r\n"])
 def test_somebody_else_answers(text: Text, proxy: Proxy, nonsense: bytes) -> None:
     proxy.damage, proxy.nonsense = Damage.GARBAGE, nonsense
