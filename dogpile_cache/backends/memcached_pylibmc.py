@@ -366,13 +366,16 @@ class PylibmcFaults(Faults):
                 return "no answer in time"
             kind = type(error).__name__
             if isinstance(error, self._gone) and self._is_binary:
-                return f"{_DOWN}, or it does not speak the binary protocol or SASL"
+                return f"{_DOWN}, {_NOT_AS_ASKED}"
             return _WORDS.get(kind) or f"pylibmc.{kind} {_code(error)}".rstrip()
         return None
 
 
 # libmemcached does not say more, and says the same of a host that is not known.
 _DOWN = "cannot connect to a server, or it ends the connection"
+_NOT_AS_ASKED = (
+    "or it wants another login, or does not speak the binary protocol or SASL"
+)
 _WORDS = {
     "ConnectionError": _DOWN,
     "HostLookupError": "the host is not known",

@@ -184,6 +184,7 @@ def test_a_login_where_none_is_asked_for(text: Text, memcached_server: Server) -
 
     said = text("pylibmc", url, username="someone", password="geheim", **QUICK)
 
+    assert "wants another login" in said
     assert f"SASL ({url})" in said
     assert "geheim" not in said
 
