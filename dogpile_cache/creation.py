@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 from dogpile.cache.api import NO_VALUE, CachedValue, NoValueType
 from dogpile.cache.exception import BackendError
 from dogpile.cache.flight import Flight
-from dogpile.cache.policy import Policy, Verdict, seconds
+from dogpile.cache.policy import MISS, STALE, Policy, Verdict, seconds
 
 
 class Skipped(NamedTuple):
@@ -122,6 +122,13 @@ class Seen(NamedTuple):
     value: Found
     verdict: Verdict
     marks: Mapping[str, str]
+
+    def is_needed(self, policy: Policy) -> bool:
+        """Return whether who asks waits for a new value, or gets the creator's error.
+
+        Else the old one stands in for it.
+        """
+        return self.verdict is MISS or (self.verdict is STALE and policy.grace is None)
 
 
 class Call:

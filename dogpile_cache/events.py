@@ -33,7 +33,7 @@ EVENTS = (
 # Said only to those who set up logging; errors are never said twice.
 _log = logging.getLogger("dogpile.cache")
 _log.addHandler(logging.NullHandler())
-_WARNED = frozenset({"create_failed", "decode_failed", "backend_error"})
+_WARNED = frozenset({"decode_failed", "backend_error"})
 
 
 class Event(NamedTuple):
@@ -108,14 +108,8 @@ class Events:
 
         :param details: never a value.
         """
-        if name in _WARNED and _log.isEnabledFor(logging.WARNING):
-            _log.warning(
-                "%s in region %r, key %.80r: %r",
-                name,
-                self.region,
-                key,
-                details.get("error"),
-            )
+        if name in _WARNED:
+            self._warn(name, key, details.get("error"))
         if name not in self.wanted:
             return
         event = Event(name, self.region, key, details)
@@ -125,6 +119,24 @@ class Events:
             # A listener only looks on: it must not break what it sees.
             except Exception:  # noqa: BLE001
                 _log.exception("a listener of %r failed", name)
+
+    def emit_failure(
+        self, key: Any, error: Exception, *, is_raised: bool, **details: Any
+    ) -> None:
+        """Tell that a creator has failed.
+
+        :param is_raised: callers get the error. Else an older value stands in, and
+            nobody would hear of it without a log.
+        """
+        if not is_raised:
+            self._warn("create_failed", key, error)
+        self.emit("create_failed", key, error=error, **details)
+
+    def _warn(self, name: str, key: Any, error: object) -> None:
+        if _log.isEnabledFor(logging.WARNING):
+            _log.warning(
+                "%s in region %r, key %.80r: %r", name, self.region, key, error
+            )
 
 
 class Statistics:

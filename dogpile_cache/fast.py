@@ -252,7 +252,7 @@ class FastPath:
                         known[arguments] = entry
         except Exception as error:
             failure = error
-            self._storage.events.emit("create_failed", key, error=error)
+            self._storage.events.emit_failure(key, error, is_raised=True)
             raise
         else:
             return value

@@ -54,9 +54,7 @@ async def answer_many(
     for (key, name), seen in zip(by_key.items(), looks, strict=True):
         if seen.verdict is FRESH:
             answers[key] = seen.value.payload
-        elif seen.verdict is MISS or (
-            seen.verdict is STALE and many.policy.grace is None
-        ):
+        elif seen.is_needed(many.policy):
             missing[key] = name, seen
         else:
             late[key] = name, seen

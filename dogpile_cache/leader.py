@@ -269,7 +269,7 @@ async def run_creator(
             creator, clock, call.policy.hard_timeout, on_timeout
         )
     except Exception as error:
-        _note_failure(storage, call, error, clock.monotonic() - began)
+        _note_failure(storage, call, seen, error, clock.monotonic() - began)
         raise
     seconds = clock.monotonic() - began
     if "create" in storage.events.wanted:
@@ -283,11 +283,13 @@ def _given(creator: Callable[[Creation], Any], context: Creation) -> Callable[[]
 
 
 def _note_failure(
-    storage: Storage, call: Call, error: Exception, seconds: float
+    storage: Storage, call: Call, seen: Seen, error: Exception, seconds: float
 ) -> None:
     if isinstance(error, Carried):
         error = error.error
-    storage.events.emit("create_failed", call.name, error=error, seconds=seconds)
+    storage.events.emit_failure(
+        call.name, error, seconds=seconds, is_raised=seen.is_needed(call.policy)
+    )
 
 
 def _value_of(

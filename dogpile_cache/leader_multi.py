@@ -311,7 +311,10 @@ async def _give_up(
         error = error.error
     for job in jobs:
         if isinstance(error, Exception):
-            storage.events.emit("create_failed", job.name, error=error, seconds=seconds)
+            is_raised = job.seen.is_needed(many.policy)
+            storage.events.emit_failure(
+                job.name, error, seconds=seconds, is_raised=is_raised
+            )
         lease = leased.get(job.key)
         if lease is None or job.flight.done:
             continue

@@ -36,7 +36,7 @@ class Seen:
         return told
 
 
-def fail() -> None:
+def fail(*keys: object) -> None:
     raise LookupError("of the creator")
 
 
@@ -472,12 +472,36 @@ class TestCosts:
 
 
 class TestLogging:
-    def test_a_failure_is_logged(
+    def test_what_callers_are_told_is_not_logged(
         self, region: CacheRegion, caplog: pytest.LogCaptureFixture
     ) -> None:
         with pytest.raises(LookupError):
             region.get_or_create("key", fail)
+        with pytest.raises(LookupError):
+            region.get_or_create("key", fail, early=1)
+        with pytest.raises(LookupError):
+            region.get_or_create_multi(["key"], fail)
 
+        assert caplog.records == []
+
+    @pytest.mark.parametrize("is_multi", [False, True])
+    def test_a_failure_that_nobody_is_told_is_logged(
+        self,
+        region: CacheRegion,
+        clock: FakeClock,
+        caplog: pytest.LogCaptureFixture,
+        is_multi: bool,
+    ) -> None:
+        region.put("key", "old")
+        clock.advance(60)
+
+        if is_multi:
+            stale = region.get_or_create_multi(["key"], fail, grace=60)
+        else:
+            stale = [region.get_or_create("key", fail, grace=60)]
+        assert region.storage.pending.wait(30)
+
+        assert stale == ["old"]
         (record,) = caplog.records
         assert record.name.startswith("dogpile.cache")
         assert record.levelno == logging.WARNING
