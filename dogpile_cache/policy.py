@@ -115,7 +115,7 @@ def seconds(name: str, value: Any) -> float | None:
         (which in 1.x code means "never").
     :raises ValidationError: it is none of these, or negative.
     """
-    if value is None:
+    if value is None or value == -1:
         return None
     if isinstance(value, timedelta):
         value = value.total_seconds()
@@ -124,13 +124,20 @@ def seconds(name: str, value: Any) -> float | None:
             f"{name} is not a number or timedelta. It is {value!r}: give seconds, a "
             "timedelta, or None for ever"
         )
-    if value == -1:
-        return None
     if not value >= 0:
         raise ValidationError(
             f"{name} is {value}: it takes seconds from 0 on, or None for ever"
         )
     return None if value == math.inf else value
+
+
+def _new_seconds(name: str, value: Any) -> float | None:
+    # Not in 1.x, where -1 has a meaning.
+    if value == -1:
+        raise ValidationError(
+            f"{name} is {value}: it takes seconds from 0 on, or None for no limit"
+        )
+    return seconds(name, value)
 
 
 def _some_seconds(name: str, value: Any) -> float:
@@ -191,10 +198,10 @@ def _on_error(name: str, value: Any) -> Any:
 
 _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "expiration_time": seconds,
-    "grace": seconds,
+    "grace": _new_seconds,
     "early": _factor,
     "soft_timeout": _some_seconds,
-    "hard_timeout": seconds,
+    "hard_timeout": _new_seconds,
     "lease_time": _positive,
     "retry_after": _some_seconds,
     "jitter": _share,
