@@ -42,6 +42,7 @@ from dogpile.cache.ports import THREAD_PORTS, run_now
 from dogpile.cache.proxy import asked
 from dogpile.cache.records import read_now
 from dogpile.cache.registry import register_backend
+from dogpile.cache.signature import takes
 from dogpile.cache.storage import Storage
 from dogpile.cache.twins import AsyncTwins
 
@@ -1053,8 +1054,22 @@ _REBINDING = frozenset({"backend", "key_mangler", "policy"})
 def default_key_generator(
     namespace: str | None, fn: Callable[..., Any], to_str: Any = None
 ) -> Callable[..., str]:
-    """Return what makes the keys of a function, in the 1.x form of a generator."""
-    return keys.compile_key(keys.plan(fn, namespace=namespace, to_str=to_str))
+    """Return what makes the keys of a function, in the 1.x form of a generator.
+
+    Arguments that the function does not take have a key in the 1.x form: programs ask
+    for keys of calls that are not made.
+    """
+    made = keys.compile_key(keys.plan(fn, namespace=namespace, to_str=to_str))
+
+    def generate_key(*args: Any, **kwargs: Any) -> str:
+        try:
+            return made(*args, **kwargs)
+        except TypeError:
+            if kwargs or takes(fn, args):
+                raise
+        return keys.function_key_generator(namespace, fn, to_str or str)(*args)
+
+    return generate_key
 
 
 def default_multi_key_generator(

@@ -119,3 +119,14 @@ def has_receiver(fn: Callable[..., object], shape: Shape) -> bool:
     if not home or home.endswith("<locals>"):
         return False
     return shape.positional[:1] in {("self",), ("cls",)}
+
+
+def takes(fn: Callable[..., object], args: tuple[Any, ...]) -> bool:
+    """Return whether a function could be called with arguments by position."""
+    import inspect
+
+    try:
+        inspect.signature(fn).bind(*args)
+    except TypeError:
+        return False
+    return True

@@ -120,6 +120,28 @@ class TestMaking:
         assert double.get(1) == 2
         assert region.expiration_time == 60
 
+    def test_keys_of_its_generator_are_those_of_its_functions(self) -> None:
+        region = make_region("dogpile.cache.memory")
+        double = region.cache_on_arguments(namespace="n")(lambda number: 2 * number)
+        generate = region.function_key_generator("n", double.original)
+
+        assert generate(3) == generate(number=3) == double.key(3)
+        assert double(3) == region.get(generate(3)) == 6
+
+    def test_its_generator_makes_keys_of_calls_that_are_not_made(self) -> None:
+        # As 1.x, for programs that ask for keys of anything.
+        region = make_region("dogpile.cache.memory")
+
+        def nothing() -> None: ...
+
+        generate = region.function_key_generator("n", nothing)
+
+        assert generate("two words", b"x") == f"{__name__}:nothing|n|two words b'x'"
+        with pytest.raises(TypeError):
+            generate(number=3)
+        with pytest.raises(TypeError):
+            region.cache_on_arguments(nothing).key("two words")
+
     def test_a_configuration_that_fails_leaves_the_region_as_it_was(self) -> None:
         region = make_region(expiration_time=60)
 
