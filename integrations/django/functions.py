@@ -142,6 +142,7 @@ class Remembering:
         for name in _GUARDED:
             setattr(function, name, _guarded(self, name))
         function.original = self.original
+        function.region = RegionOfNow(self._region)
         return function
 
     # A call
@@ -269,6 +270,23 @@ class Remembering:
         if self.is_awaited(name):
             return _unless_behind(functools.partial(call, **kwargs), passed)
         return passed() if has_old_view() else call(**kwargs)
+
+
+class RegionOfNow:
+    """The region of a function: settings that change give it another one.
+
+    :param name: ``None`` for the default one.
+    """
+
+    def __init__(self, name: str | None) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the region has."""
+        return getattr(regions.region(self._name), name)
+
+    def __repr__(self) -> str:
+        return repr(regions.region(self._name))
 
 
 async def _unless_behind(call: Callable[[], Any], passed: Callable[[], Any]) -> Any:

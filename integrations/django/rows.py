@@ -1,4 +1,7 @@
-"""Instances of models as arguments: known by their primary keys, not by their texts."""
+"""Arguments whose texts are no keys: rows, query sets and requests.
+
+Instances of models are known by their primary keys.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,45 @@ import functools
 from typing import Any
 
 from django.db.models import Model, QuerySet
+from django.http import HttpRequest
 
 from dogpile.cache import ValidationError
 
 
-class Row:
+class Stead:
+    """Stands for an argument while a key is made of it."""
+
+    def __init__(self, instance: Any) -> None:
+        self.instance = instance
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the argument has, for tags such as ``"{book.pk}"``."""
+        return getattr(self.instance, name)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.instance, spec)
+
+
+class Asker(Stead):
+    """Stands for a request, whose text is the same for all clients."""
+
+    def __cache_key__(self) -> str:
+        """Refuse to be part of a key.
+
+        :raises ValidationError: always.
+        """
+        raise ValidationError(
+            "a request cannot be part of a cache key, as its text leaves the client "
+            "out: hand over what is needed of it, such as request.user.pk, or name it "
+            "in ignore= if nothing hangs upon it"
+        )
+
+
+class Row(Stead):
     """Stands for an instance while a key is made of it.
 
     The texts of two instances may be the same, and say nothing of their keys.
     """
-
-    def __init__(self, instance: Model) -> None:
-        self.instance = instance
 
     def __cache_key__(self) -> tuple[Any, ...]:
         """Return what tells the row from others.
@@ -31,13 +61,6 @@ class Row:
                 "a cache key: save it first"
             )
         return instance._meta.label, instance._state.db, instance.pk
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what the instance has, for tags such as ``"{book.pk}"``."""
-        return getattr(self.instance, name)
-
-    def __format__(self, spec: str) -> str:
-        return format(self.instance, spec)
 
 
 @functools.cache
@@ -59,6 +82,8 @@ def keyed(value: Any, function: str) -> Any:
     """
     if isinstance(value, Model):
         return _row_class(type(value), function)(value)
+    if isinstance(value, HttpRequest):
+        return Asker(value)
     if isinstance(value, QuerySet):
         raise ValidationError(
             f"{function}() was given a query set, whose text is no key: give it the "
@@ -67,13 +92,16 @@ def keyed(value: Any, function: str) -> Any:
     return value
 
 
+_WITHOUT_A_TEXT = (Model, QuerySet, HttpRequest)
+
+
 def keyed_all(
     args: tuple[Any, ...], kwargs: dict[str, Any], function: str
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return what stands for the arguments of a call in its key."""
     # A loop, for most calls have none.
     for value in (*args, *kwargs.values()):
-        if isinstance(value, (Model, QuerySet)):
+        if isinstance(value, _WITHOUT_A_TEXT):
             break
     else:
         return args, kwargs
@@ -85,7 +113,7 @@ def keyed_all(
 
 def meant(value: Any) -> Any:
     """Return the argument that something stands for."""
-    return value.instance if isinstance(value, Row) else value
+    return value.instance if isinstance(value, Stead) else value
 
 
 def meant_all(

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from flask import Flask, current_app
 from flask.ctx import _AppCtxGlobals  # the type of g, which has no other name
+from werkzeug.local import LocalProxy
 
 from dogpile.cache import ConfigurationError, ValidationError
 from dogpile.cache.integrations.flask.state import behind, current_state
@@ -64,6 +65,7 @@ def memoized(fn: F, region: str | None, options: dict[str, Any]) -> F:
     for name in _ATTRIBUTES:
         setattr(function, name, _delegate(decorated, name))
     function.original = fn
+    function.region = LocalProxy(lambda: current_state().region(region))
     made: F = function
     return made
 

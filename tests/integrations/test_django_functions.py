@@ -121,6 +121,17 @@ class TestFunctions:
         assert fn.original("a") == 2
         assert fn.key("a") != fn.key("b")
 
+    def test_its_region_is_the_one_of_now(self) -> None:
+        fn: Any = cached(60, region="pages")(lambda key: key)
+
+        for seconds in (5, 7):
+            pages = {"backend": "memory", "expiration_time": seconds}
+            with override_settings(DOGPILE_CACHE_REGIONS={"pages": pages}):
+                fn("a")
+                assert fn.region.get(fn.key("a")) == "a"
+                assert fn.region.expiration_time == seconds
+                assert repr(fn.region) == repr(regions["pages"])
+
     def test_a_coroutine_function_is_cached(self) -> None:
         calls: list[int] = []
 
@@ -172,6 +183,28 @@ class TestFunctions:
         with pytest.raises(ValidationError, match="Book without a primary key"):
             shelf_of(Book(title="c"))
         assert author.pk
+
+    def test_a_request_tells_nothing_of_its_client(self) -> None:
+        calls = iter(range(10))
+
+        def menu(request: Any, lang: str = "en") -> str:
+            return f"{request.who} {lang} {next(calls)}"
+
+        def asked(who: str) -> Any:
+            request: Any = RequestFactory().get("/")
+            request.who = who
+            return request
+
+        with pytest.raises(ValidationError, match="a request cannot be part of a"):
+            cached(60)(menu)(asked("Ada"))
+        by_who: Any = cached(60, key="menu:{request.who}")(menu)
+        for_all: Any = cached(60, ignore="request")(menu)
+
+        told = [fn(asked(who)) for fn in (by_who, for_all) for who in ("Ada", "Bob")]
+
+        assert told == ["Ada en 0", "Bob en 1", "Ada en 2", "Ada en 2"]
+        assert by_who(request=asked("Ada")) == "Ada en 0"
+        assert for_all(asked("Bob"), lang="de") == "Bob de 3"
 
     def test_a_query_set_is_no_argument(self) -> None:
         fn: Any = cached(60)(len)

@@ -303,6 +303,7 @@ class TestMemoize:
         cached.set(5, 1)
         assert (double(1), cached.get(1), cached.original(1)) == (5, 5, 2)
         assert cache["pages"].get(cached.key(1)) == 5
+        assert cached.region == cache["pages"]
         assert cached.refresh(1) == double(1) == 2
         cached.set(5, 1)
         cached.invalidate(1)
