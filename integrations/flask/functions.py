@@ -11,7 +11,7 @@ from contextvars import Context, ContextVar, copy_context
 from threading import get_ident
 from typing import Any, TypeVar
 
-from flask import Flask, current_app
+from flask import Flask, Request, current_app
 from flask.ctx import _AppCtxGlobals  # the type of g, which has no other name
 from werkzeug.local import LocalProxy
 
@@ -43,7 +43,8 @@ def memoized(fn: F, region: str | None, options: dict[str, Any]) -> F:
         found = state.functions.get(function)
         if found is None:
             app: Flask = behind(current_app)
-            made = state.region(region).cache_on_arguments(**options)(_apart(app, fn))
+            creator = _apart(app, fn, options)
+            made = state.region(region).cache_on_arguments(**options)(creator)
             found = state.functions.setdefault(function, made)
         return found
 
@@ -98,12 +99,18 @@ def _delegate(decorated: Callable[[], Any], name: str) -> Callable[..., Any]:
     return call
 
 
-def _apart(app: Flask, fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that knows when it is called in the background."""
+def _apart(
+    app: Flask, fn: Callable[..., Any], options: dict[str, Any]
+) -> Callable[..., Any]:
+    """Return a function that knows when it is called in the background.
+
+    :param options: of ``cache_on_arguments()``.
+    """
     if inspect.iscoroutinefunction(fn):
 
         @functools.wraps(fn)
         async def acreated(*args: Any, **kwargs: Any) -> Any:
+            _refuse_requests(fn, options, args, kwargs)
             if _is_home(is_async=True):
                 return await fn(*args, **kwargs)
             return await _arun_apart(app, functools.partial(fn, *args, **kwargs))
@@ -112,11 +119,39 @@ def _apart(app: Flask, fn: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(fn)
     def created(*args: Any, **kwargs: Any) -> Any:
+        _refuse_requests(fn, options, args, kwargs)
         if _is_home(is_async=False):
             return fn(*args, **kwargs)
         return run_apart(app, functools.partial(fn, *args, **kwargs))
 
     return created
+
+
+def _refuse_requests(
+    fn: Callable[..., Any],
+    options: dict[str, Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    """Refuse a request that is part of a key: its text leaves the client out.
+
+    Before anything is created, so that nothing is ever found under such a key.
+
+    :raises ValidationError: there is one.
+    """
+    if not any(isinstance(value, Request) for value in (*args, *kwargs.values())):
+        return
+    if options.get("key") is not None:
+        return
+    ignored = options.get("ignore", ())
+    ignored = (ignored,) if isinstance(ignored, str) else ignored
+    for name, value in inspect.signature(fn).bind(*args, **kwargs).arguments.items():
+        if isinstance(value, Request) and name not in ignored:
+            raise ValidationError(
+                f"{fn.__name__}() was given the request as {name!r}, whose text leaves "
+                "the client out of the key: hand over what is needed of it, or name it "
+                "in ignore= if nothing hangs upon it"
+            )
 
 
 def _is_home(*, is_async: bool) -> bool:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, TypeGuard
 
-from flask import Flask
+from flask import Flask, Request
 from jinja2 import Environment, TemplateRuntimeError, Undefined, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
@@ -173,7 +173,12 @@ def _key(stem: str, name: Any, vary: Any) -> Any:
 
 
 def _refuse_undefined(option: str, value: Any) -> None:
-    if isinstance(value, Undefined):
+    if isinstance(value, _NO_KEYS):
+        if isinstance(value, Request):
+            raise ValidationError(
+                f"{option} is given the request, whose text leaves the client out: "
+                "name what is needed of it"
+            )
         raise ValidationError(
             f"{option} has a value that is undefined: misspelt, or not given to "
             "the template"
@@ -183,6 +188,9 @@ def _refuse_undefined(option: str, value: Any) -> None:
     elif isinstance(value, (list, tuple, set, frozenset)):
         for each in value:
             _refuse_undefined(option, each)
+
+
+_NO_KEYS = (Undefined, Request)
 
 
 def _seconds(name: Any, value: Any) -> Any:

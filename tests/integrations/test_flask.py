@@ -292,6 +292,30 @@ class TestMemoize:
         assert [double(1), double(number=1), double(2)] == [2, 2, 4]
         assert calls == [1, 2]
 
+    def test_a_request_tells_nothing_of_its_client(
+        self, cache: DogpileCache, app: Flask
+    ) -> None:
+        def menu(asked: Any, lang: str = "en") -> str:
+            return f"{asked.headers['X-Who']} {lang}"
+
+        async def amenu(asked: Any) -> str:
+            return menu(asked)
+
+        by_who: Any = cache.memoize(60, key="menu:{asked.headers[X-Who]}")(menu)
+        for_all: Any = cache.memoize(60, ignore="asked")(menu)
+
+        for who, told in (("Ada", "Ada en"), ("Bob", "Ada en")):
+            with app.test_request_context("/", headers={"X-Who": who}):
+                with pytest.raises(ValidationError, match="the request as 'asked'"):
+                    cache.memoize(60)(menu)(request)
+                with pytest.raises(ValidationError, match="the request as 'asked'"):
+                    asyncio.run(cache.memoize(60)(amenu)(request))
+                with pytest.raises(ValidationError, match="vary is given the request"):
+                    render_template_string(
+                        "{% cache 'menu', vary=[request] %}{% endcache %}"
+                    )
+                assert (by_who(request), for_all(request)) == (f"{who} en", told)
+
     def test_it_has_the_attributes_of_a_cached_function(
         self, cache: DogpileCache, app: Flask
     ) -> None:
