@@ -15,7 +15,9 @@ def get(key, expiration_time=None, ignore_expiration=None):
     try:
         entry = entries[STORED_KEY]
     except KeyError:
-        return NO_VALUE
+        if expiration_time is None:
+            return NO_VALUE
+        return general_get(key, expiration_time, ignore_expiration)
     payload = entry.payload
     if (
         entry.reader is reader

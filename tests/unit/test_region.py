@@ -120,6 +120,18 @@ class TestMaking:
         assert double.get(1) == 2
         assert region.expiration_time == 60
 
+    @pytest.mark.parametrize("kind", ["memory", "memory_pickle", "null"])
+    @pytest.mark.parametrize("time", [-5, "soon"])
+    def test_a_time_that_is_none_is_refused_of_missing_keys_too(
+        self, kind: str, time: Any
+    ) -> None:
+        region = make_region(f"dogpile.cache.{kind}")
+
+        with pytest.raises(ValidationError, match="expiration_time"):
+            region.get("missing", time)
+        with pytest.raises(ValidationError, match="expiration_time"):
+            region.get_multi(["missing"], time)
+
     def test_keys_of_its_generator_are_those_of_its_functions(self) -> None:
         region = make_region("dogpile.cache.memory")
         double = region.cache_on_arguments(namespace="n")(lambda number: 2 * number)
