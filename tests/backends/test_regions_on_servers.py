@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -16,6 +17,7 @@ from proxy import Damage, Proxy
 from servers import wait_until
 
 from dogpile.cache import NO_VALUE, CacheRegion, make_region
+from dogpile.cache.clock import SYSTEM_CLOCK
 from dogpile.cache.exception import BackendError
 
 pytestmark = pytest.mark.server
@@ -205,6 +207,55 @@ def test_one_of_those_who_wait_takes_over_from_a_killed_holder(place: Place) -> 
     assert calls.value == 1
 
 
+# What a region is asked with, by the key whose holder is killed; and the seconds
+# within which it is answered. The second has a value that has expired.
+KILLED: dict[str, tuple[dict[str, Any], float]] = {
+    "default": ({}, 15),
+    "expired": ({"expiration_time": 0.001}, 2),
+    "brief": ({"lease_time": 2}, 6),
+}
+
+
+def _holder(place: Place, begun: Any) -> None:
+    region = place.region()
+
+    def create() -> str:
+        begun.wait()
+        threading.Event().wait()
+        return "never"
+
+    for key, (settings, _) in KILLED.items():
+        ask = partial(region.get_or_create, key, create, **settings)
+        threading.Thread(target=ask, daemon=True).start()
+    threading.Event().wait()
+
+
+@pytest.mark.slow
+def test_a_killed_holder_stops_nobody_for_longer_than_promised(place: Place) -> None:
+    begun = SPAWN.Barrier(len(KILLED) + 1)
+    took: dict[str, float] = {}
+    with place.region() as region:
+        region.put("expired", "old")
+        holder = SPAWN.Process(target=_holder, args=(place, begun))
+        holder.start()
+        begun.wait(PATIENCE)
+        os.kill(holder.pid or 0, signal.SIGKILL)
+        holder.join(PATIENCE)
+        keys = iter(KILLED)
+
+        def ask() -> None:
+            key = next(keys)
+            start = SYSTEM_CLOCK.monotonic()
+            value = region.get_or_create(key, lambda: "new", **KILLED[key][0])
+            took[key] = SYSTEM_CLOCK.monotonic() - start
+            assert value == ("old" if key == "expired" else "new")
+
+        _together(len(KILLED), ask)
+
+    assert took.keys() == KILLED.keys()
+    assert all(took[key] <= limit for key, (_, limit) in KILLED.items()), took
+
+
 def _storm(
     place: Place, seed: int, gate: Any, begun: Any, ended: Any, faults: Any
 ) -> None:
@@ -327,6 +378,41 @@ def test_a_server_in_trouble_stops_nobody(
 
     wait_until(is_cached, "values are cached again", seconds=30)
     assert distant.get("known") is NO_VALUE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "damage",
+    [Damage.MUTE, Damage.SLOW, Damage.GARBAGE, Damage.CLOSED],
+    ids=lambda damage: damage.name.lower(),
+)
+def test_a_server_in_trouble_costs_what_is_promised_by_default(
+    name: str, proxy: Proxy, damage: Damage
+) -> None:
+    values = iter(range(10_000))
+
+    def seconds(claim: Callable[[], bool]) -> float:
+        start = SYSTEM_CLOCK.monotonic()
+        wait_until(claim, "an answer", PATIENCE)
+        return SYSTEM_CLOCK.monotonic() - start
+
+    with _place(name, proxy.port).region() as region:
+
+        def ask() -> int:
+            return region.get_or_create("key", lambda: next(values))
+
+        ask()
+        proxy.damage = damage
+        proxy.cut()
+        first = seconds(lambda: ask() > 0)
+        second = seconds(lambda: ask() > 0)
+        proxy.damage = Damage.NONE
+        proxy.cut()
+        until_cached = seconds(lambda: ask() == ask())
+
+    assert first <= 5
+    assert second <= 0.5
+    assert until_cached <= 8
 
 
 @pytest.mark.slow
