@@ -7,16 +7,22 @@ from contextlib import contextmanager
 from typing import Any
 
 from dogpile.cache import ValidationError
-from dogpile.cache.integrations.mako_bases import (
-    LexerBase,
-    TemplateBase,
-    TemplateLookupBase,
-)
-from dogpile.cache.integrations.mako_cache import DogpileCacheImpl
-from dogpile.cache.integrations.mako_regions import TemplateRegions
-from dogpile.cache.integrations.mako_settings import check_fingerprint, check_lookup
-from dogpile.cache.integrations.mako_syntax import translate
-from dogpile.cache.integrations.mako_text import note_handled
+from dogpile.cache.integrations.missing import refuse_missing
+
+try:
+    from dogpile.cache.integrations.mako_bases import (
+        LexerBase,
+        TemplateBase,
+        TemplateLookupBase,
+    )
+    from dogpile.cache.integrations.mako_cache import DogpileCacheImpl
+    from dogpile.cache.integrations.mako_regions import TemplateRegions
+    from dogpile.cache.integrations.mako_settings import check_fingerprint, check_lookup
+    from dogpile.cache.integrations.mako_syntax import translate
+    from dogpile.cache.integrations.mako_text import note_handled
+except ModuleNotFoundError as error:
+    refuse_missing(error, "mako")
+    raise
 
 __all__ = ["DogpileCacheImpl", "Template", "TemplateLookup", "init_mako"]
 

@@ -47,7 +47,13 @@ if not TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        value = getattr(import_module(f"{__name__}.{home}"), name)
+        from dogpile.cache.integrations.missing import refuse_missing
+
+        try:
+            value = getattr(import_module(f"{__name__}.{home}"), name)
+        except ModuleNotFoundError as error:
+            refuse_missing(error, "django")
+            raise
         globals()[name] = value
         return value
 

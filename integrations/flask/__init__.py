@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from dogpile.cache.integrations.flask.extension import DogpileCache
+from dogpile.cache.integrations.missing import refuse_missing
+
+try:
+    from dogpile.cache.integrations.flask.extension import DogpileCache
+except ModuleNotFoundError as error:
+    refuse_missing(error, "flask")
+    raise
 
 __all__ = ["DogpileCache"]
