@@ -324,8 +324,7 @@ def _qualified_name(fn: Callable[..., object]) -> str:
 def _prefix(
     fn: Callable[..., object], name: str, namespace: str | None, version: object
 ) -> str:
-    file = getattr(fn, "__globals__", {}).get("__file__")
-    prefix = f"{location(fn.__module__, file)}:{bare(name)}"
+    prefix = f"{location(fn.__module__, _file_of(fn))}:{bare(name)}"
     if version is not None:
         prefix += f"@{bare(str(version))}"
     if namespace is not None:
@@ -335,6 +334,20 @@ def _prefix(
         lead = Receiver(fn.__qualname__, fn.__module__, parameter)(fn.__self__)
         prefix = f"{prefix}|{lead}".removesuffix("|")
     return prefix
+
+
+def _file_of(fn: Any) -> str | None:
+    """Return the file that a function was written in, whatever it is wrapped into."""
+    for _ in range(_MOST_WRAPPERS):
+        if not hasattr(fn, "__wrapped__"):
+            break
+        fn = fn.__wrapped__
+    file: str | None = getattr(fn, "__globals__", {}).get("__file__")
+    return file
+
+
+# More are a circle.
+_MOST_WRAPPERS = 100
 
 
 def _ignored(

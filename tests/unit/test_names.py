@@ -44,3 +44,25 @@ class TestScripts:
 
         place = bare(str(script))
         assert out == [f"{place}:load|{place}:Point(x=1)"] * 2
+
+    def test_it_is_the_file_of_what_is_wrapped(self, tmp_path: pathlib.Path) -> None:
+        (tmp_path / "wrapping.py").write_text(
+            "import functools\n"
+            "def wrapped(fn):\n"
+            "    return functools.wraps(fn)(lambda *args: fn(*args))\n"
+        )
+        script = tmp_path / "report.py"
+        script.write_text(
+            "from wrapping import wrapped\n"
+            "from dogpile.cache.keys import plan\n"
+            "@wrapped\n"
+            "@wrapped\n"
+            "def load(number): ...\n"
+            "print(plan(load).key((1,), {}))\n"
+        )
+
+        ran = subprocess.run(
+            [sys.executable, str(script)], check=True, capture_output=True, text=True
+        )
+
+        assert ran.stdout.strip() == f"{bare(str(script))}:load|1"
