@@ -20,8 +20,8 @@ try:
     from dogpile.cache.integrations.mako_settings import check_fingerprint, check_lookup
     from dogpile.cache.integrations.mako_syntax import translate
     from dogpile.cache.integrations.mako_text import note_handled
-except ModuleNotFoundError as error:
-    refuse_missing(error, "mako")
+except ModuleNotFoundError as _error:
+    refuse_missing(_error, "mako")
     raise
 
 __all__ = ["DogpileCacheImpl", "Template", "TemplateLookup", "init_mako"]

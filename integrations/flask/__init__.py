@@ -6,8 +6,8 @@ from dogpile.cache.integrations.missing import refuse_missing
 
 try:
     from dogpile.cache.integrations.flask.extension import DogpileCache
-except ModuleNotFoundError as error:
-    refuse_missing(error, "flask")
+except ModuleNotFoundError as _error:
+    refuse_missing(_error, "flask")
     raise
 
 __all__ = ["DogpileCache"]
