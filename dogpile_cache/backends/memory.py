@@ -119,7 +119,7 @@ class MemoryBackend(CacheBackend):
     )
 
     def __init__(self, arguments: BackendArguments) -> None:
-        given = _mapping(arguments.get("cache_dict"))
+        given = arguments.get("cache_dict")
         max_entries = _bound("max_entries", arguments.get("max_entries"))
         max_bytes = _bound("max_bytes", arguments.get("max_bytes"))
         bounded = max_entries is not None or max_bytes is not None
@@ -422,16 +422,6 @@ class _View(MutableMapping[Any, Any]):
 
     def clear(self) -> None:
         self._backend.clear()
-
-
-def _mapping(given: Any) -> Any:
-    needed = ("get", "pop", "__setitem__")
-    if given is not None and not all(hasattr(given, name) for name in needed):
-        raise ValidationError(
-            "cache_dict takes a mapping, such as a dictionary, not something of type "
-            f"{type(given).__name__}"
-        )
-    return given
 
 
 def _bound(name: str, value: Any) -> int | None:

@@ -396,11 +396,6 @@ class TestOwnMapping:
 
         assert two.get("key") == "payload"
 
-    @pytest.mark.parametrize("given", [5, "kept", [], {"key"}])
-    def test_what_is_no_mapping_is_refused(self, given: Any) -> None:
-        with pytest.raises(ValidationError, match="cache_dict takes a mapping"):
-            MemoryBackend({"cache_dict": given})
-
     @pytest.mark.parametrize("bound", ["max_entries", "max_bytes"])
     def test_it_keeps_its_own_bounds(self, bound: str) -> None:
         with pytest.raises(ValidationError, match="cache_dict"):
