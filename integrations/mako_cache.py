@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from dogpile.cache import (
     NO_VALUE,
     BackendError,
+    CacheRegion,
     Creation,
     UncacheableArgument,
     ValidationError,
@@ -51,6 +52,7 @@ class _Plan(NamedTuple):
     :param given: what Mako has passed, without the context.
     :param lifetime: seconds, in a tuple; ``None`` for the region's.
     :param wishes: policy for ``get_or_create()``.
+    :param is_ours: the region is no wrapper or the like of somebody else's.
     """
 
     given: Mapping[str, Any]
@@ -59,6 +61,7 @@ class _Plan(NamedTuple):
     lifetime: tuple[Any] | None
     tags: list[str]
     wishes: dict[str, Any]
+    is_ours: bool
 
 
 class _NothingKept(dict[str, Any]):
@@ -129,6 +132,8 @@ class DogpileCacheImpl(CacheImplBase):
             or plan.region is not self.regions.find(kw.get("region"), self._where)
         ):
             plan = self._plan(key, kw, page, context)
+        if not plan.is_ours:
+            return _asked_as_in_1_x(plan, creation_function)
         text = plan.region.get_or_create(
             plan.key,
             lambda creation: self._render(creation_function, creation, plan),
@@ -233,10 +238,13 @@ class DogpileCacheImpl(CacheImplBase):
             lifetime = (seconds_of("cache_timeout", kw["timeout"], self._where),)
         if kw.get("grace") is not None:
             wishes["grace"] = seconds_of("cache_grace", kw["grace"], self._where)
-        if _is_to_be_shielded(region):
+        is_ours = isinstance(region, CacheRegion)
+        if is_ours and _is_to_be_shielded(region):
             wishes["on_backend_error"] = "miss"
+        if not is_ours and kw.get("tags") is not None:
+            self._warn("tags", f"cache_tags needs a CacheRegion, not a {_kind(region)}")
         stored = self._stored(key, kw, variant)
-        plan = _Plan(kw, region, stored, lifetime, tags, wishes)
+        plan = _Plan(kw, region, stored, lifetime, tags, wishes, is_ours)
         if not is_computed and not names and kw.get("fingerprint") != "tree":
             self._plans[key, page] = plan
         return plan
@@ -376,6 +384,18 @@ class DogpileCacheImpl(CacheImplBase):
         if about not in self._warned:
             self._warned.add(about)
             warnings.warn(f"{self._where}: {text}", UserWarning, stacklevel=2)
+
+
+def _asked_as_in_1_x(plan: _Plan, creation_function: Callable[[], Any]) -> Any:
+    """Ask what is only like a region: for a lifetime, and what else a tag wishes."""
+    wishes = dict(plan.wishes)
+    if plan.lifetime is not None:
+        wishes["expiration_time"] = plan.lifetime[0]
+    return plan.region.get_or_create(plan.key, creation_function, **wishes)
+
+
+def _kind(region: Any) -> str:
+    return type(region).__name__
 
 
 def _uri(template: Any) -> str:

@@ -102,3 +102,50 @@ class TestDjango:
             pytest.raises(ValidationError, match="unknown"),
         ):
             template().render(app="a")
+
+
+class TestSomebodyElses:
+    """What is asked as 1.x asked a region, such as a wrapper around one."""
+
+    class Asked:
+        def __init__(self) -> None:
+            self.region = make_region("dogpile.cache.memory")
+            self.wishes: list[dict[str, Any]] = []
+
+        def get_or_create(self, key: str, creator: Any, **wishes: Any) -> Any:
+            self.wishes.append(wishes)
+            return self.region.get_or_create(key, creator)
+
+    def test_it_is_asked_for_the_text_and_its_lifetime(self) -> None:
+        asked = self.Asked()
+        timed = SECTION.replace('"local"', '"local" cache_timeout="20"')
+        pages = [
+            template(source, cache_args={"regions": {"local": asked}})
+            for source in (SECTION, timed)
+        ]
+
+        texts = [page.render(app=app) for page in pages for app in ("first", "second")]
+
+        assert texts == ["first"] * 4
+        assert asked.wishes == [
+            {},
+            {},
+            {"expiration_time": 20},
+            {"expiration_time": 20},
+        ]
+
+    def test_tags_are_beyond_it(self) -> None:
+        tagged = SECTION.replace('"local"', '"local" cache_tags="menus"')
+        page = template(tagged, cache_args={"regions": {"local": self.Asked()}})
+
+        with pytest.warns(
+            UserWarning, match="cache_tags needs a CacheRegion, not a As"
+        ):
+            text = page.render(app="first")
+
+        assert text == "first"
+
+    @pytest.mark.parametrize("given", [5, object(), "no such region"])
+    def test_what_cannot_be_asked_is_refused(self, given: Any) -> None:
+        with pytest.raises(ValidationError):
+            template(cache_args={"regions": {"local": given}}).render(app="first")
