@@ -9,9 +9,16 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dogpile.cache import NO_VALUE, CacheBackend, CacheRegion, make_region
+from dogpile.cache import (
+    NO_VALUE,
+    BackendError,
+    CacheBackend,
+    CacheRegion,
+    make_region,
+)
 from dogpile.cache.clock import Clock
 from dogpile.cache.testing import FakeClock
+from dogpile.cache.testing.concurrency import in_child
 
 _T = TypeVar("_T")
 
@@ -249,3 +256,32 @@ class Interrupting(FakeClock):
         if act is not None:
             act()
         return super().time()
+
+
+def fork_amid(
+    work: Callable[[int], object], use: Callable[[], object]
+) -> tuple[list[int], list[BackendError]]:
+    """Fork five times, while three threads are busy.
+
+    :param work: what a thread does again and again; it is given its number.
+    :param use: what a child does.
+    :return: the exit codes of the children, and the threads' errors.
+    """
+    stop = threading.Event()
+    errors: list[BackendError] = []
+
+    def work_on(number: int) -> None:
+        try:
+            while not stop.is_set():
+                work(number)
+        except BackendError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work_on, args=(n,)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    codes = [in_child(use) for _ in range(5)]
+    stop.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    return codes, errors

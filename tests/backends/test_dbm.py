@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from crowd import fork_amid
 
 from dogpile.cache.api import NO_VALUE
 from dogpile.cache.backends import dbmfile
@@ -472,28 +473,16 @@ class TestForks:
         reason = f"this Python lacks {kind}"
         module = pytest.importorskip(kind, reason=reason, exc_type=ImportError)
         module.open(backend.filename, "n", 0o600).close()
-        stop = threading.Event()
-        errors = []
 
         def work(number: int) -> None:
-            try:
-                while not stop.is_set():
-                    backend.put(f"key {number}", b"value")
-                    backend.get(f"key {number}")
-            except BackendError as error:
-                errors.append(error)
+            backend.put(f"key {number}", b"value")
+            backend.get(f"key {number}")
 
         def use() -> None:
             backend.put("child", b"value")
             assert backend.get("child") == b"value"
 
-        threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
-        for thread in threads:
-            thread.start()
-        codes = [in_child(use) for _ in range(5)]
-        stop.set()
-        for thread in threads:
-            thread.join(30)
+        codes, errors = fork_amid(work, use)
 
         assert codes == [0] * 5
         assert not errors

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import subprocess
-import sys
-import tarfile
 from pathlib import Path
 
 import pytest
+from small_release import answer_of, pack
 
 PROGRAM = Path(__file__).with_name("run_1x.py")
 
@@ -43,28 +40,17 @@ def run(
 ) -> tuple[int, str]:
     """Run a small suite against a list, and return code and answer."""
     sdist = folder / "release.tar.gz"
-    with tarfile.open(sdist, "w:gz") as archive:
-        for path, text in SUITE.items():
-            member = tarfile.TarInfo(f"release-1/{path}")
-            member.size = len(text.encode())
-            archive.addfile(member, io.BytesIO(text.encode()))
+    pack(sdist, "release-1", SUITE)
     listed = folder / "listed.toml"
     listed.write_text(
         f'modules = ["tests/{module}.py"]\nfewest = {fewest}\n'
         f'{differences}\n[kinds]\nseed = "otherwise"\n'
     )
-    done = subprocess.run(
-        [
-            *(sys.executable, PROGRAM, "--workers", "0"),
-            *("--folder", folder, "--suite", sdist, "--differences", listed),
-        ],
-        check=False,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+    return answer_of(
+        PROGRAM,
+        *("--workers", "0", "--folder", folder),
+        *("--suite", sdist, "--differences", listed),
     )
-    return done.returncode, done.stdout
 
 
 def test_a_listed_failure_is_expected(tmp_path: Path) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import os
 import re
-import subprocess
 import sys
-import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from small_release import answer_of, pack
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -48,6 +45,8 @@ requires = []
 build-backend = "build_it"
 backend-path = ["building"]
 """
+
+BUILT = {"pyproject.toml": PYPROJECT, "building/build_it.py": BUILD}
 
 SHELF = {
     "shelf.py": "from dogpile.cache import make_region\nanswer = 42",
@@ -99,17 +98,6 @@ tests = ["shelf/tests/test_it.py::TestIt::{test}"]
 """
 
 
-def pack(folder: Path, name: str, files: dict[str, str]) -> None:
-    """Write the sdist of a small project."""
-    build = {"pyproject.toml": PYPROJECT, "building/build_it.py": BUILD}
-    with tarfile.open(folder / f"{name}-1.tar.gz", "w:gz") as archive:
-        for path, text in {**files, **build}.items():
-            content = text.replace("{name}", name).encode()
-            member = tarfile.TarInfo(f"{name}-1/{path}")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-
-
 def run(
     folder: Path,
     more: str,
@@ -121,22 +109,16 @@ def run(
 ) -> tuple[int, str]:
     """Run small projects against a list, and return code and answer."""
     for name in packed:
-        pack(folder, name, {"shelf": SHELF, "room": ROOM}[name])
+        files = {**{"shelf": SHELF, "room": ROOM}[name], **BUILT}
+        texts = {path: text.replace("{name}", name) for path, text in files.items()}
+        pack(folder / f"{name}-1.tar.gz", f"{name}-1", texts)
     listed = folder / "listed.toml"
     listed.write_text(LIST.format(fewest=fewest, more=more))
-    done = subprocess.run(
-        [
-            *(sys.executable, PROGRAM, "--folder", folder),
-            *("--sdists", folder, "--projects", listed, *names),
-        ],
-        check=False,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "CI": ci},
+    return answer_of(
+        PROGRAM,
+        *("--folder", folder, "--sdists", folder, "--projects", listed, *names),
+        CI=ci,
     )
-    return done.returncode, done.stdout
 
 
 def test_projects_are_installed_and_a_listed_failure_is_expected(
