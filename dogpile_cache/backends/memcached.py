@@ -66,8 +66,7 @@ class PylibmcBackend(GenericMemcachedBackend):
 
     def __init__(self, arguments: BackendArguments) -> None:
         super().__init__(arguments)
-        if self._is_own:
-            _refuse_tls(arguments, self.name)
+        self._refuse_tls(arguments)
         self._login = _login(arguments)
         self.binary: bool = flag_in(arguments, "binary", self._login is not None)
         self.behaviors: Mapping[str, Any] = arguments.get("behaviors") or {}
@@ -201,8 +200,7 @@ class PyMemcacheBackend(GenericMemcachedBackend):
 
     def __init__(self, arguments: BackendArguments) -> None:
         super().__init__(arguments)
-        if self._is_own:
-            _refuse_login(arguments, self.name)
+        self._refuse_login(arguments)
         self.serde: Any = arguments.get("serde") or Serde()
         self.default_noreply: bool = flag_in(arguments, "default_noreply", False)
         self.tls_context: ssl.SSLContext | None = _tls_context(arguments)
@@ -351,8 +349,7 @@ class MemcachedBackend(GenericMemcachedBackend):
 
     def __init__(self, arguments: BackendArguments) -> None:
         super().__init__(arguments)
-        if self._is_own:
-            _refuse_login(arguments, self.name)
+        self._refuse_login(arguments)
         self.dead_retry = seconds_in(arguments, "dead_retry", 1) or 0
         self.min_compress_len: int = _least(arguments, self.set_arguments)
         self.tls_context: ssl.SSLContext | None = _tls_context(arguments)
@@ -401,22 +398,6 @@ def _login(arguments: BackendArguments) -> tuple[str, str] | None:
     if not isinstance(username, str) or not isinstance(password, str):
         raise ValidationError("username= and password= go together, as strings")
     return username, password
-
-
-def _refuse_login(arguments: BackendArguments, name: str) -> None:
-    if arguments.get("username") is not None or arguments.get("password") is not None:
-        raise ValidationError(
-            f"{name} knows no username= and password=: its client cannot log in; "
-            "use dogpile.cache.bmemcached or dogpile.cache.pylibmc"
-        )
-
-
-def _refuse_tls(arguments: BackendArguments, name: str) -> None:
-    if arguments.get("tls_context") is not None:
-        raise ValidationError(
-            f"{name} knows no tls_context=: its client speaks no TLS; use "
-            "dogpile.cache.pymemcache, .bmemcached or .memcached"
-        )
 
 
 def _tls_context(arguments: BackendArguments) -> ssl.SSLContext | None:

@@ -176,6 +176,23 @@ class GenericMemcachedBackend(BytesBackend, LeasingBackend):
         """Return what the client's errors mean."""
         return Faults()
 
+    # Who brings a client brings its login, and its TLS.
+
+    def _refuse_login(self, arguments: BackendArguments) -> None:
+        names = ("username", "password")
+        if self._is_own and any(arguments.get(name) is not None for name in names):
+            raise ValidationError(
+                f"{self.name} knows no username= and password=: its client cannot log "
+                "in; use dogpile.cache.bmemcached or dogpile.cache.pylibmc"
+            )
+
+    def _refuse_tls(self, arguments: BackendArguments) -> None:
+        if self._is_own and arguments.get("tls_context") is not None:
+            raise ValidationError(
+                f"{self.name} knows no tls_context=: its client speaks no TLS; use "
+                "dogpile.cache.pymemcache, .bmemcached or .memcached"
+            )
+
     def _sharing_key(self, arguments: BackendArguments) -> object:
         """Return what the backends have in common that share their clients."""
         if not vars(type(self)).get("_is_own"):
