@@ -14,7 +14,7 @@ from dogpile.cache.api import BytesBackend, CacheBackend, missing_methods
 from dogpile.cache.codecs import CODEC_SETTINGS, SECRET_SETTINGS, build_chain
 from dogpile.cache.exception import ConfigurationError, ValidationError
 from dogpile.cache.policy import POLICY_FIELDS
-from dogpile.cache.proxy import ProxyBackend
+from dogpile.cache.proxy import OUR_BACKENDS, ProxyBackend
 from dogpile.cache.registry import BACKENDS
 
 #: The settings of a region beside its policy and its codec.
@@ -73,7 +73,6 @@ _WORDS: Mapping[str, Any] = {
 
 
 _HERE = "dogpile.cache."
-_OUR_BACKENDS = "dogpile.cache.backends."
 _EXAMPLES = {
     "sentinels": "['10.0.0.1:26379']",
     "startup_nodes": "['10.0.0.1:6379']",
@@ -137,7 +136,7 @@ def assemble(
     given = {} if arguments is None else arguments
     if isinstance(given, Mapping):
         _check_arguments(kind, given, unknown)
-    elif str(getattr(kind, "__module__", "")).startswith(_OUR_BACKENDS):
+    elif str(getattr(kind, "__module__", "")).startswith(OUR_BACKENDS):
         # Others may take what they like, as they could in 1.x.
         raise ValidationError(
             f"arguments= of {_name(backend)} must be a dictionary, as in "

@@ -336,18 +336,12 @@ def _prefix(
     return prefix
 
 
-def _file_of(fn: Any) -> str | None:
+def _file_of(fn: Callable[..., object]) -> str | None:
     """Return the file that a function was written in, whatever it is wrapped into."""
-    for _ in range(_MOST_WRAPPERS):
-        if not hasattr(fn, "__wrapped__"):
-            break
-        fn = fn.__wrapped__
-    file: str | None = getattr(fn, "__globals__", {}).get("__file__")
+    import inspect
+
+    file: str | None = getattr(inspect.unwrap(fn), "__globals__", {}).get("__file__")
     return file
-
-
-# More are a circle.
-_MOST_WRAPPERS = 100
 
 
 def _ignored(

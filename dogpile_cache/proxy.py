@@ -32,7 +32,8 @@ _WAYS = frozenset(
     }
 )
 _LEASING = frozenset({"lease", "commit"})
-_OURS = "dogpile.cache.backends."
+#: What the modules of our backends are called.
+OUR_BACKENDS = "dogpile.cache.backends."
 
 
 def own_ways(backend: object) -> frozenset[str]:
@@ -43,7 +44,7 @@ def own_ways(backend: object) -> frozenset[str]:
     """
     own: set[str] = set()
     for kind in type(backend).__mro__:
-        if kind.__module__.startswith(_OURS):
+        if kind.__module__.startswith(OUR_BACKENDS):
             return frozenset() if own & _LEASING else frozenset(own & _WAYS)
         own.update(vars(kind))
     return frozenset()

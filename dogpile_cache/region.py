@@ -406,8 +406,7 @@ class CacheRegion(AsyncTwins):
 
         :param proxy: a ``ProxyBackend`` class or instance.
         """
-        _ = self.storage  # which says so where there is none
-        outer = config.wrapped(proxy, self._parts.backend)
+        outer = config.wrapped(proxy, self.backend)
         config.trust_values(outer, is_trusting=False)
         self._parts = self._parts._replace(backend=outer)
         self.__dict__["backend"] = outer

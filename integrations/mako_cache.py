@@ -242,7 +242,8 @@ class DogpileCacheImpl(CacheImplBase):
         if is_ours and _is_to_be_shielded(region):
             wishes["on_backend_error"] = "miss"
         if not is_ours and kw.get("tags") is not None:
-            self._warn("tags", f"cache_tags needs a CacheRegion, not a {_kind(region)}")
+            kind = type(region).__name__
+            self._warn("tags", f"cache_tags needs a CacheRegion, not a {kind}")
         stored = self._stored(key, kw, variant)
         plan = _Plan(kw, region, stored, lifetime, tags, wishes, is_ours)
         if not is_computed and not names and kw.get("fingerprint") != "tree":
@@ -392,10 +393,6 @@ def _asked_as_in_1_x(plan: _Plan, creation_function: Callable[[], Any]) -> Any:
     if plan.lifetime is not None:
         wishes["expiration_time"] = plan.lifetime[0]
     return plan.region.get_or_create(plan.key, creation_function, **wishes)
-
-
-def _kind(region: Any) -> str:
-    return type(region).__name__
 
 
 def _uri(template: Any) -> str:

@@ -48,7 +48,7 @@ class TemplateRegions:
         if name is None:
             name = _default(scopes, where)
         found = _first(name, scopes, where)
-        if isinstance(found, CacheRegion) or is_like_one(found):
+        if isinstance(found, CacheRegion) or _is_like_one(found):
             return found
         _check(name, found)
         return self._built_from(name, found, where)
@@ -68,7 +68,7 @@ class TemplateRegions:
         return built[1]
 
 
-def is_like_one(given: Any) -> bool:
+def _is_like_one(given: Any) -> bool:
     """Return whether something can be asked as 1.x asked whatever it was given."""
     is_setting = isinstance(given, (str, Mapping))
     return not is_setting and callable(getattr(given, "get_or_create", None))
@@ -81,7 +81,7 @@ def _check(name: Any, given: Any) -> None:
     """
     if not isinstance(name, str):
         raise ValidationError(f"a region of templates has a text for a name: {name!r}")
-    if not (isinstance(given, (CacheRegion, str, Mapping)) or is_like_one(given)):
+    if not (isinstance(given, (str, Mapping)) or _is_like_one(given)):
         raise ValidationError(
             f"cache_regions[{name!r}] takes a region, its settings, a URL, or the name "
             f"of a region, not {shown(given)}"

@@ -173,12 +173,12 @@ def _key(stem: str, name: Any, vary: Any) -> Any:
 
 
 def _refuse_undefined(option: str, value: Any) -> None:
-    if isinstance(value, _NO_KEYS):
-        if isinstance(value, Request):
-            raise ValidationError(
-                f"{option} is given the request, whose text leaves the client out: "
-                "name what is needed of it"
-            )
+    if isinstance(value, Request):
+        raise ValidationError(
+            f"{option} is given the request, whose text leaves the client out: "
+            "name what is needed of it"
+        )
+    if isinstance(value, Undefined):
         raise ValidationError(
             f"{option} has a value that is undefined: misspelt, or not given to "
             "the template"
@@ -188,9 +188,6 @@ def _refuse_undefined(option: str, value: Any) -> None:
     elif isinstance(value, (list, tuple, set, frozenset)):
         for each in value:
             _refuse_undefined(option, each)
-
-
-_NO_KEYS = (Undefined, Request)
 
 
 def _seconds(name: Any, value: Any) -> Any:
